@@ -1,0 +1,51 @@
+"""WHAT is simulated: a frozen, validated description that knows no rank."""
+
+from mpi_engine.experiment.base import Part, Uniform, steps
+from mpi_engine.experiment.consistency import ExperimentError, Problem, find_warnings
+from mpi_engine.experiment.experiment import Experiment, Run, Seed
+from mpi_engine.experiment.files import load_experiment, parse_experiment
+from mpi_engine.experiment.inputs import Current, Poisson
+from mpi_engine.experiment.plasticity import (
+    HebbianHard,
+    HebbianSoft,
+    Homeostatic,
+    Kohonen,
+    Oja,
+    Pair,
+    PairCoefficients,
+)
+from mpi_engine.experiment.populations import ExponentialIntegrateAndFire, Population
+from mpi_engine.experiment.projections import ExponentialCurrent, Projection
+from mpi_engine.experiment.recording import Rates, Recording, Statistics, Traces, Weights
+
+__all__ = [
+    "Current",
+    "Experiment",
+    "ExperimentError",
+    "ExponentialCurrent",
+    "ExponentialIntegrateAndFire",
+    "HebbianHard",
+    "HebbianSoft",
+    "Homeostatic",
+    "Kohonen",
+    "Oja",
+    "Pair",
+    "PairCoefficients",
+    "Part",
+    "Poisson",
+    "Population",
+    "Problem",
+    "Projection",
+    "Rates",
+    "Recording",
+    "Run",
+    "Seed",
+    "Statistics",
+    "Traces",
+    "Uniform",
+    "Weights",
+    "find_warnings",
+    "load_experiment",
+    "parse_experiment",
+    "steps",
+]

@@ -1,0 +1,221 @@
+"""What no part of an experiment can check by itself: references between parts, times against the step, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from mpi_engine.experiment.base import divides
+from mpi_engine.experiment.experiment import Experiment
+from mpi_engine.experiment.inputs import Current
+
+MAX_STEPS = 2**31 - 2
+MAX_IN_DEGREE = 2**16 - 1
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with an experiment.
+
+    Parameters
+    ----------
+    key : str
+        Path of the key, like ``populations.E.size``.
+    value : str
+        What was given.
+    remedy : str
+        What is wrong and what to do.
+    """
+
+    key: str
+    value: str
+    remedy: str
+
+    def __str__(self) -> str:
+        """Format as the one line that a user sees."""
+        given = f" = {self.value}" if self.value else ""
+        return f"{self.key}{given}: {self.remedy}"
+
+
+class ExperimentError(ValueError):
+    """An experiment that cannot be run, with every problem found.
+
+    Parameters
+    ----------
+    problems : list of Problem
+        At least one.
+    origin : str
+        The file, or what else the experiment came from.
+    """
+
+    def __init__(self, problems: list[Problem], origin: str = "experiment") -> None:
+        self.problems = problems
+        self.origin = origin
+        super().__init__("\n".join(f"{origin}: {problem}" for problem in problems))
+
+
+def suggest(name: str, known: list[str]) -> str:
+    """Name the known words nearest to an unknown one, or all of them."""
+    near = get_close_matches(name, known, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"one of: {', '.join(known)}" if known else "none is defined"
+
+
+def find_problems(experiment: Experiment) -> list[Problem]:
+    """List what is inconsistent between the parts of an experiment."""
+    return [*_references(experiment), *_times(experiment), *_sizes(experiment), *_recorders(experiment)]
+
+
+def _reference(key: str, name: str, known: list[str], what: str) -> Iterator[Problem]:
+    if name not in known:
+        yield Problem(key, repr(name), f"there is no {what} of this name; {suggest(name, known)}")
+
+
+def _references(e: Experiment) -> Iterator[Problem]:
+    for name, population in e.populations.items():
+        yield from _reference(f"populations.{name}.neuron", population.neuron, list(e.neurons), "neuron")
+        if name in e.inputs:
+            yield Problem(f"inputs.{name}", "", "a population has this name already; rename one of them")
+    for name, source in e.inputs.items():
+        if isinstance(source, Current):
+            yield from _reference(f"inputs.{name}.target", source.target, list(e.populations), "population")
+    for name, projection in e.projections.items():
+        key = f"projections.{name}"
+        sources = [*e.populations, *e.trains]
+        yield from _reference(f"{key}.source", projection.source, sources, "population or spiking input")
+        yield from _reference(f"{key}.target", projection.target, list(e.populations), "population")
+        yield from _reference(f"{key}.synapse", projection.synapse, list(e.synapses), "synapse")
+        if projection.plasticity is not None:
+            yield from _reference(f"{key}.plasticity", projection.plasticity, list(e.plasticity), "plasticity rule")
+    for index, name in enumerate(e.recording.spikes):
+        known = [*e.populations, *e.trains]
+        yield from _reference(f"recording.spikes.{index}", name, known, "population or spiking input")
+    for name in e.recording.traces:
+        yield from _reference(f"recording.traces.{name}", name, list(e.populations), "population")
+
+
+def _times(e: Experiment) -> Iterator[Problem]:
+    dt = e.run.dt_ms
+    recording = e.recording
+    durations: dict[str, Any] = {"run.duration_ms": e.run.duration_ms, "recording.segment_ms": recording.segment_ms}
+    durations["recording.sample_ms"] = recording.sample_ms
+    for name, current in e.currents.items():
+        durations[f"inputs.{name}.start_ms"] = current.start_ms
+        durations[f"inputs.{name}.stop_ms"] = current.stop_ms
+    for name, traces in recording.traces.items():
+        durations[f"recording.traces.{name}.interval_ms"] = traces.interval_ms
+    if recording.weights:
+        durations["recording.weights.interval_ms"] = recording.weights.interval_ms
+    for key, duration in durations.items():
+        if duration is not None and not divides(dt, duration):
+            yield Problem(key, f"{duration:g}", f"is not a multiple of run.dt_ms = {dt:g}; choose one that is")
+    sampled: dict[str, float] = {}
+    if recording.rates:
+        sampled["recording.rates.bin_ms"] = recording.rates.bin_ms
+    if recording.statistics:
+        sampled["recording.statistics.start_ms"] = recording.statistics.start_ms
+        sampled["recording.statistics.block_ms"] = recording.statistics.block_ms
+    for key, duration in sampled.items():
+        if not divides(recording.sample_ms, duration):
+            remedy = f"is not a multiple of recording.sample_ms = {recording.sample_ms:g}; choose one that is"
+            yield Problem(key, f"{duration:g}", remedy)
+    if e.n_steps > MAX_STEPS:
+        remedy = f"is {e.n_steps} steps, above {MAX_STEPS}; shorten it or raise run.dt_ms"
+        yield Problem("run.duration_ms", f"{e.run.duration_ms:g}", remedy)
+    for name, synapse in e.synapses.items():
+        if synapse.tau_ms < dt:
+            yield Problem(f"synapses.{name}.tau_ms", f"{synapse.tau_ms:g}", f"is below run.dt_ms = {dt:g}; lower dt_ms")
+    for name, rule in e.plasticity.items():
+        if rule.tau_ms < dt:
+            yield Problem(f"plasticity.{name}.tau_ms", f"{rule.tau_ms:g}", f"is below run.dt_ms = {dt:g}; lower dt_ms")
+
+
+def _sizes(e: Experiment) -> Iterator[Problem]:
+    sizes = e.sizes
+    for name, size in sizes.items():
+        if size > 2**31 - 1:
+            part = "populations" if name in e.populations else "inputs"
+            yield Problem(f"{part}.{name}.size", str(size), "ids are 32 bits wide; at most 2147483647 is possible")
+    for name, p in e.projections.items():
+        if p.source not in sizes or p.target not in e.populations:
+            continue
+        candidates = sizes[p.source] - (p.source == p.target and not p.self_connections)
+        if p.in_degree is not None and p.in_degree > candidates:
+            remedy = f"{p.source} offers only {candidates} sources; lower it"
+            yield Problem(f"projections.{name}.in_degree", str(p.in_degree), remedy)
+        mean = p.in_degree if p.in_degree is not None else (p.probability or 0.0) * candidates
+        if mean + 6 * mean**0.5 > MAX_IN_DEGREE:
+            key = "in_degree" if p.in_degree is not None else "probability"
+            value = f"{p.in_degree if p.in_degree is not None else p.probability:g}"
+            remedy = f"gives about {mean:.0f} synapses a neuron, above {MAX_IN_DEGREE} a projection; lower it"
+            yield Problem(f"projections.{name}.{key}", value, remedy)
+    for name, current in e.currents.items():
+        if current.target not in e.populations:
+            continue
+        size = e.populations[current.target].size
+        if current.first + (current.count or 1) > size:
+            remedy = f"the slice ends beyond {current.target}, which has {size} neurons"
+            yield Problem(f"inputs.{name}.first", str(current.first), remedy)
+
+
+def _recorders(e: Experiment) -> Iterator[Problem]:
+    recording = e.recording
+    for name, traces in recording.traces.items():
+        if name not in e.populations:
+            continue
+        size = e.populations[name].size
+        key = f"recording.traces.{name}.neurons"
+        if isinstance(traces.neurons, int):
+            if traces.neurons > size:
+                yield Problem(key, str(traces.neurons), f"{name} has only {size} neurons; ask for fewer")
+        elif not traces.neurons:
+            yield Problem(key, "[]", "name at least one neuron, or leave the recorder out")
+        else:
+            if max(traces.neurons) >= size:
+                yield Problem(key, str(max(traces.neurons)), f"{name} has only {size} neurons, counted from 0")
+            if sorted(set(traces.neurons)) != traces.neurons:
+                yield Problem(key, str(traces.neurons), "give the neurons in ascending order, each once")
+    if recording.weights:
+        for name, edges in recording.weights.histogram_mv.items():
+            key = f"recording.weights.histogram_mv.{name}"
+            yield from _reference(key, name, list(e.plastic), "plastic projection")
+            if edges[0] >= edges[1]:
+                yield Problem(key, str(edges), "the lower edge is not below the upper; swap them")
+
+
+def find_warnings(experiment: Experiment) -> list[Problem]:
+    """List what can be run but will probably not do what was meant.
+
+    A change of weight smaller than half the spacing of its number format is lost in rounding: a learning rate can be
+    too small for float32.
+    """
+    return list(_stalling_rates(experiment))
+
+
+def _stalling_rates(e: Experiment) -> Iterator[Problem]:
+    if e.run.weight_dtype == "float64":
+        return
+    half_spacing = 2.0**-24
+    for name, p in e.plastic.items():
+        if p.plasticity not in e.plasticity:
+            continue
+        rule = e.plasticity[p.plasticity]
+        scale = e.weight_scale(name)
+        weight = p.weight_mv * scale
+        trace = rule.tau_ms * 0.005    # of a neuron at 5 Hz
+        c = rule.coefficients(scale)
+        terms = [(c.a_pre, 1.0), (c.b_pre, trace), (c.a_post, 1.0), (c.b_post, trace)]
+        changes = [abs(term[0] + term[1] * weight) * x for term, x in terms if term != (0.0, 0.0)]
+        changes = [change for change in changes if change > 0]
+        if changes and min(changes) < 4 * half_spacing * abs(weight):
+            rate = "learning_rate" if hasattr(rule, "learning_rate") else "learning_rate_mv"
+            value = getattr(rule, rate, None)
+            yield Problem(
+                f"plasticity.{p.plasticity}.{rate}",
+                "" if value is None else f"{value:g}",
+                f"changes of about {min(changes):.1e} mV to weights of {weight:.3g} mV of projection {name} are lost "
+                'in float32 rounding; set run.weight_dtype = "float64"',
+            )

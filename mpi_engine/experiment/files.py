@@ -1,0 +1,181 @@
+"""Reading an experiment from TOML, with overrides, and telling every error at once with its key path."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
+
+from mpi_engine.experiment.base import Part
+from mpi_engine.experiment.consistency import ExperimentError, Problem, find_problems, suggest
+from mpi_engine.experiment.experiment import Experiment
+
+_NAMED_PARTS = ("neurons", "synapses", "plasticity", "populations", "inputs", "projections")
+
+_REMEDIES = {
+    "missing": "is required; add it",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be a text in quotes",
+    "bool_type": "must be true or false",
+    "finite_number": "must be a finite number",
+    "dict_type": "must be a table",
+    "model_type": "must be a table",
+    "list_type": "must be a list",
+    "string_pattern_mismatch": "a name starts with a letter and has letters, digits and _ only",
+}
+
+
+def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read and validate an experiment.
+
+    Parameters
+    ----------
+    path : str or Path
+        A TOML file.
+    overrides : sequence of str
+        Settings like ``populations.E.size=4000``, values in TOML's notation (bare words are texts).
+
+    Returns
+    -------
+    Experiment
+
+    Raises
+    ------
+    ExperimentError
+        With every problem found: the file, the key, the value and the remedy.
+    """
+    path = Path(path)
+    return parse_experiment(_read_toml(path), overrides, origin=str(path))
+
+
+def parse_experiment(table: dict[str, Any], overrides: Sequence[str] = (), origin: str = "experiment") -> Experiment:
+    """Validate an experiment given as nested dictionaries; see `load_experiment`."""
+    table = deepcopy(table)
+    for override in overrides:
+        _apply(table, override)
+    try:
+        experiment = Experiment.model_validate(table)
+    except ValidationError as error:
+        problems = [_problem(details) for details in error.errors()]
+        problems += _problems_of_valid_parts(table, error)
+        raise ExperimentError(_unique(problems), origin) from None
+    if problems := find_problems(experiment):
+        raise ExperimentError(problems, origin)
+    return experiment
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        problem = Problem("file", str(path), "does not exist; check the path")
+    except IsADirectoryError:
+        problem = Problem("file", str(path), "is a directory; name the experiment's TOML file")
+    except PermissionError:
+        problem = Problem("file", str(path), "may not be read; check its permissions")
+    except UnicodeDecodeError:
+        problem = Problem("file", str(path), "is not a text in UTF-8, so not TOML")
+    except tomllib.TOMLDecodeError as error:
+        problem = Problem("file", str(path), f"is not TOML: {error}")
+    raise ExperimentError([problem], str(path)) from None
+
+
+def _apply(table: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    path = [part.strip() for part in key.split(".")]
+    if not equals or not all(path):
+        raise ExperimentError([Problem("--set", override, "must look like populations.E.size=4000")], "command")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    for depth, part in enumerate(path[:-1]):
+        if part == "seed" and isinstance(table.get(part), int):
+            table[part] = {"base": table[part]}
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            remedy = f"{'.'.join(path[: depth + 1])} is a value, not a table, and has no key {path[depth + 1]}"
+            raise ExperimentError([Problem("--set", override, remedy)], "command")
+    table[path[-1]] = value
+
+
+def _problem(details: ErrorDetails) -> Problem:
+    location = [str(part) for part in details["loc"] if part != "[key]"]
+    location = [part for part, following in zip(location, [*location[1:], ""], strict=True) if part != following]
+    kind, given = details["type"], details["input"]
+    context = details.get("ctx", {})
+    if location[:1] in (["inputs"], ["plasticity"]) and len(location) > 3:
+        del location[2]     # the tag by which pydantic chose the kind
+    location = [part for part in location if part not in ("float", "Uniform", "int", "list[int]", "constrained-int")]
+    key = ".".join(location) or "experiment"
+    shown = "" if isinstance(given, (dict, Part)) or kind == "missing" else repr(given)
+    if kind == "extra_forbidden":
+        remedy = f"unknown key; {suggest(location[-1], _siblings(location))}"
+    elif kind in ("union_tag_invalid", "literal_error"):
+        remedy = f"must be {context.get('expected_tags') or context.get('expected')}"
+        if kind == "union_tag_invalid":
+            key, shown = f"{key}.{context['discriminator'].strip(chr(39))}", repr(context["tag"])
+    elif kind == "union_tag_not_found":
+        key, shown, remedy = f"{key}.{context['discriminator'].strip(chr(39))}", "", "is required; add it"
+    elif kind == "value_error":
+        remedy = str(context["error"])
+    else:
+        remedy = _REMEDIES.get(kind) or details["msg"].replace("Input should be", "must be")
+    return Problem(key, shown, remedy)
+
+
+def _siblings(location: list[str]) -> list[str]:
+    """List the keys that the model at a location knows, as far as one model is meant."""
+    annotation: Any = Experiment
+    names: list[str] = []
+    for part in location:
+        models = [a for a in _models(annotation) if isinstance(a, type) and issubclass(a, Part)]
+        names = [name for model in models for name in model.model_fields]
+        fields = [model.model_fields[part].annotation for model in models if part in model.model_fields]
+        if fields:
+            annotation = fields[0]
+        elif models:
+            break
+        elif getattr(annotation, "__args__", None):
+            annotation = annotation.__args__[-1]
+    return list(dict.fromkeys(names))
+
+
+def _models(annotation: Any) -> list[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        return [annotation]
+    origin = getattr(annotation, "__origin__", None)
+    if origin is dict:
+        return []
+    return [model for argument in getattr(annotation, "__args__", ()) for model in _models(argument)]
+
+
+def _problems_of_valid_parts(table: dict[str, Any], error: ValidationError) -> list[Problem]:
+    """Check the references and times of what is valid although something else is not."""
+    broken = {tuple(str(part) for part in details["loc"][:2]) for details in error.errors()}
+    fields: dict[str, Any] = {}
+    for name, field in Experiment.model_fields.items():
+        value = table.get(name)
+        adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
+        if name in _NAMED_PARTS and isinstance(value, dict):
+            value = {entry: item for entry, item in value.items() if (name, str(entry)) not in broken}
+        try:
+            fields[name] = adapter.validate_python(value)
+        except ValidationError:
+            if field.is_required() and name not in _NAMED_PARTS:
+                return []
+            fields[name] = {} if name in _NAMED_PARTS else field.default
+    lenient = Experiment.model_construct(**fields)
+    excused = {entry for _, *rest in broken for entry in rest}   # a broken part is not a missing one
+    return [problem for problem in find_problems(lenient) if problem.value.strip("'") not in excused]
+
+
+def _unique(problems: list[Problem]) -> list[Problem]:
+    return list(dict.fromkeys(problems))
