@@ -1,0 +1,1 @@
+"""WHEN things happen: the loop over blocks, the watcher, and the run directory."""

@@ -1,0 +1,31 @@
+# Every target sets up what it needs first; a second time this takes no time.
+.PHONY: demo test science lint setup clean
+python := .venv/bin/python
+steelyard := .venv/bin/steelyard
+homeostatic := analysis/studies/akil2021/homeostatic.toml
+
+# One network from two initial weights: homeostatic plasticity finds the same inhibition, on different weights.
+demo: setup
+	rm -rf demo/strong-inhibition demo/weak-inhibition demo/report.html
+	$(steelyard) run $(homeostatic) -n 2 -o demo/strong-inhibition --set projections.I_to_E.weight_mv=-150
+	$(steelyard) run $(homeostatic) -n 2 -o demo/weak-inhibition --set projections.I_to_E.weight_mv=-60
+	$(python) -m analysis.studies.akil2021.demo demo/strong-inhibition demo/weak-inhibition demo/report.html
+
+# With CI=true a skipped test fails.
+test: lint
+	$(python) -m pytest -m "not science"
+
+science: setup
+	$(python) -m pytest -m science
+
+lint: setup
+	$(python) -m ruff check
+	$(python) -m mypy
+
+setup:
+	@.ci/setup
+
+# Back to what git knows, apart from runs of your own and the wheels and kernels in the user's cache.
+clean:
+	rm -rf .venv build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,162 @@
+"""Spike-count covariance and correlation by pair of populations, in O(N) from population sums.
+
+Three numbers are often called "the correlation", and theory predicts the first and the second: the mean covariance of
+pairs; the ratio of mean covariance to mean variance; the mean of the pairwise correlation coefficient. All pairs are
+i != j, and all variances have ddof 1. A silent neuron (no variance) counts as zero in covariances and variances, and is
+left out of the coefficient, which it does not have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class PairStatistics:
+    """Means over the pairs of two populations, or of one with itself.
+
+    Parameters
+    ----------
+    covariance, coefficient : float
+        Mean covariance [spikes squared] and mean correlation coefficient.
+    covariance_error, coefficient_error : float
+        Their standard errors, from blocks of consecutive windows; NaN with fewer than four windows.
+    ratio : float
+        Mean covariance over mean variance (geometric mean of both populations' variances).
+    pairs, active_pairs : int
+        Number of pairs in the covariance and in the coefficient.
+    """
+
+    covariance: float
+    covariance_error: float
+    coefficient: float
+    coefficient_error: float
+    ratio: float
+    pairs: int
+    active_pairs: int
+
+
+def pair_statistics(first: Counts, second: Counts | None = None, blocks: int = 10) -> PairStatistics:
+    """Average covariance and correlation of spike counts over all pairs of neurons.
+
+    Parameters
+    ----------
+    first : ndarray
+        Counts [W, n] of a population, W at least 2; see `analysis.spikes.window_counts`.
+    second : ndarray, optional
+        Counts [W, m] of another population in the same windows; pairs within `first` if not given.
+    blocks : int
+        Number of blocks of consecutive windows for the standard errors; fewer if windows are few.
+
+    Returns
+    -------
+    PairStatistics
+        NaN where there is no pair.
+    """
+    a, b = first - first.mean(axis=0), None if second is None else second - second.mean(axis=0)
+    windows = len(a)
+    pairs = a.shape[1] * (a.shape[1] - 1) if b is None else a.shape[1] * b.shape[1]
+    products = _pair_products(a, b)
+    variance = float(a.var(axis=0, ddof=1).mean())
+    if b is not None:
+        variance = sqrt(variance * float(b.var(axis=0, ddof=1).mean()))
+    active_a, active_b = _standardised(a), None if b is None else _standardised(b)
+    active = active_a.shape[1] * (active_a.shape[1] - 1 if active_b is None else active_b.shape[1])
+    covariance, covariance_error = _mean_and_error(products, pairs, windows, blocks)
+    coefficient, coefficient_error = _mean_and_error(_pair_products(active_a, active_b), active, windows, blocks)
+    ratio = covariance / variance if variance > 0 else np.nan
+    return PairStatistics(covariance, covariance_error, coefficient, coefficient_error, ratio, pairs, active)
+
+
+def with_diagonal(mean: float, diagonal: float, size: int) -> float:
+    """Mean over the pairs i >= j, as Akil et al. (2021) average over E neurons.
+
+    It exceeds the mean over pairs of different neurons by about 2/n times the diagonal.
+
+    Parameters
+    ----------
+    mean : float
+        Mean over pairs i != j.
+    diagonal : float
+        Mean over i = j: the mean variance, or 1 for coefficients.
+    size : int
+        n, number of neurons.
+
+    Returns
+    -------
+    float
+    """
+    return ((size - 1) * mean + 2 * diagonal) / (size + 1)
+
+
+def common_mode_error(windows: int) -> float:
+    """Relative standard error of a covariance that all pairs share, sqrt(2 / (W - 1)): more neurons do not lower it.
+
+    Parameters
+    ----------
+    windows : int
+        W.
+
+    Returns
+    -------
+    float
+    """
+    return sqrt(2 / (windows - 1))
+
+
+def block_error(values: Array, blocks: int, covariates: Sequence[NDArray[np.generic]] = ()) -> float:
+    """Standard error of the mean of a series, from the means of consecutive blocks.
+
+    Parameters
+    ----------
+    values : ndarray
+        Series [W]; its correlations are short against W / blocks.
+    blocks : int
+        Number of blocks; without covariates, at most W / 2 are used.
+    covariates : sequence of ndarray
+        Known causes of fluctuation [blocks]; what a linear regression on them explains is not counted as error.
+
+    Returns
+    -------
+    float
+        NaN if there are too few blocks.
+    """
+    blocks = blocks if covariates else min(blocks, len(values) // 2)
+    if blocks < 2 + len(covariates) or len(values) < blocks:
+        return np.nan
+    means = np.array([block.mean() for block in np.array_split(values, blocks)])
+    design = np.column_stack([np.ones(blocks), *covariates])
+    residual = means - design @ np.linalg.lstsq(design, means, rcond=None)[0]
+    return float(np.linalg.norm(residual)) / sqrt((blocks - design.shape[1]) * blocks)
+
+
+def _pair_products(a: Array, b: Array | None) -> Array:
+    """Sum over pairs of the product of deviations, in each window: all pairs, less each neuron with itself."""
+    total = a.sum(axis=1)
+    if b is None:
+        products: Array = total**2 - np.einsum("wn,wn->w", a, a)
+    else:
+        products = total * b.sum(axis=1)
+    return products
+
+
+def _standardised(deviations: Array) -> Array:
+    scale = deviations.std(axis=0, ddof=1)
+    active = scale > 0
+    scores: Array = deviations[:, active] / scale[active]
+    return scores
+
+
+def _mean_and_error(products: Array, pairs: int, windows: int, blocks: int) -> tuple[float, float]:
+    if pairs == 0:
+        return np.nan, np.nan
+    contributions = products / pairs * (windows / (windows - 1))
+    return float(contributions.mean()), block_error(contributions, blocks)

@@ -1,0 +1,146 @@
+"""Spike trains as arrays: counts in windows, rates, and how irregular they are.
+
+Times are in ms, ids count from 0 within the population, an interval is (start, stop]: a spike on the grid belongs to
+the step that ends at its time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Counts = NDArray[np.int64]
+
+
+def window_counts(
+    times_ms: Array, ids: Counts, size: int, start_ms: float, stop_ms: float, window_ms: float
+) -> Counts:
+    """Count the spikes of each neuron in whole windows; what is left at the end is not used.
+
+    Parameters
+    ----------
+    times_ms, ids : ndarray
+        Spikes of one population [spikes].
+    size : int
+        n, neurons in the population, silent ones included.
+    start_ms, stop_ms, window_ms : float
+        Interval, burn-in left out, and width of a window [ms].
+
+    Returns
+    -------
+    ndarray
+        Counts [W, n].
+
+    Raises
+    ------
+    ValueError
+        If the interval does not hold one window.
+    """
+    windows = int((stop_ms - start_ms) / window_ms + 1e-9)
+    if windows < 1:
+        raise ValueError(f"window_ms = {window_ms:g} does not fit into {stop_ms - start_ms:g} ms; shorten it")
+    # Grid times are decimal fractions: a spike on an edge must not leave its window by rounding.
+    window = np.ceil((times_ms - start_ms) / window_ms - 1e-9).astype(np.int64) - 1
+    inside = (window >= 0) & (window < windows)
+    flat = np.bincount(window[inside] * size + ids[inside], minlength=windows * size)
+    return flat.reshape(windows, size)
+
+
+def rates_hz(times_ms: Array, ids: Counts, size: int, start_ms: float, stop_ms: float) -> Array:
+    """Rate of each neuron [n] in Hz; parameters as for `window_counts`."""
+    return 1e3 / (stop_ms - start_ms) * window_counts(times_ms, ids, size, start_ms, stop_ms, stop_ms - start_ms)[0]
+
+
+def fano_factors(counts: Counts) -> Array:
+    """Compute the Fano factor of each neuron: variance over mean of its counts.
+
+    Parameters
+    ----------
+    counts : ndarray
+        Counts [W, n] of `window_counts`, W at least 2.
+
+    Returns
+    -------
+    ndarray
+        Fano factors [n] (ddof 1); NaN for a neuron without spikes.
+    """
+    mean = counts.mean(axis=0)
+    variance = counts.var(axis=0, ddof=1)
+    return np.divide(variance, mean, out=np.full(mean.shape, np.nan), where=mean > 0)
+
+
+def coefficients_of_variation(times_ms: Array, ids: Counts, size: int) -> Array:
+    """Compute the coefficient of variation of each neuron's interspike intervals.
+
+    Parameters
+    ----------
+    times_ms, ids : ndarray
+        Spikes of one population [spikes], in any order.
+    size : int
+        n, neurons in the population.
+
+    Returns
+    -------
+    ndarray
+        Standard deviation (ddof 1) over mean of the intervals [n]; NaN for a neuron with fewer than three spikes.
+    """
+    order = np.lexsort((times_ms, ids))
+    same = np.diff(ids[order]) == 0
+    intervals = np.diff(times_ms[order])[same]
+    owner = ids[order][1:][same]
+    n = np.bincount(owner, minlength=size)
+    mean = np.bincount(owner, intervals, size) / np.maximum(n, 1)
+    variance = np.bincount(owner, (intervals - mean[owner]) ** 2, size) / np.maximum(n - 1, 1)
+    return np.divide(np.sqrt(variance), mean, out=np.full(size, np.nan), where=(n >= 2) & (mean > 0))
+
+
+def trace_average(
+    trace_times_ms: Array,
+    spike_times_ms: Array,
+    pairs: int,
+    tau_ms: float,
+    dt_ms: float,
+    start_ms: float,
+    stop_ms: float,
+) -> float:
+    r"""Average the product of a trace and a spike train, :math:`\langle x_a S_b \rangle`, over pairs of neurons.
+
+    A trace jumps by one at a spike and decays by 1 - dt/tau a step; spikes see it as it was before their own step, as
+    in the simulation.
+
+    Parameters
+    ----------
+    trace_times_ms, spike_times_ms : ndarray
+        All spikes of population a, which leave the trace, from the start of the run; and of population b.
+    pairs : int
+        Number of ordered pairs (a, b).
+    tau_ms, dt_ms : float
+        Time constant of the trace and time step [ms].
+    start_ms, stop_ms : float
+        Interval of the average [ms].
+
+    Returns
+    -------
+    float
+        Average in kHz; tau r_a r_b for independent trains.
+    """
+    steps = round(stop_ms / dt_ms) + 1
+    spikes = np.bincount(np.rint(trace_times_ms / dt_ms).astype(np.int64), minlength=steps)[:steps]
+    step = np.rint(spike_times_ms[(spike_times_ms > start_ms) & (spike_times_ms <= stop_ms)] / dt_ms).astype(np.int64)
+    total = float(_decaying_sum(spikes, 1 - dt_ms / tau_ms)[step].sum())
+    return total / pairs / (stop_ms - start_ms)
+
+
+def _decaying_sum(spikes: Counts, decay: float) -> Array:
+    """Run x[n + 1] = decay (x[n] + spikes[n]), in chunks of ten time constants for accuracy."""
+    x = np.empty(spikes.size)
+    chunk = max(1, int(-10 / np.log(decay))) if decay > 0 else 1
+    carried = 0.0
+    for first in range(0, spikes.size, chunk):
+        part = spikes[first : first + chunk]
+        power = decay ** np.arange(part.size + 1)
+        past = np.concatenate([[carried], carried + np.cumsum(part / power[:-1])])
+        x[first : first + part.size] = past[:-1] * power[:-1]
+        carried = float(past[-1] * power[-1])
+    return x

@@ -1,0 +1,176 @@
+r"""Mean-field theory of balance: the rates at which strong excitation and inhibition cancel.
+
+The mean current to population a is :math:`\sqrt N\,(W r + W_X r_X)_a`, with :math:`W_{ab} = K_{ab} J_{ab} / \sqrt N` of
+order one (K mean in-degree, J weight as it acts). It stays finite as N grows only if
+
+.. math:: W r + W_X r_X = 0 \quad\Rightarrow\quad r = -W^{-1} W_X r_X
+
+(van Vreeswijk & Sompolinsky 1996; Akil, Rosenbaum & Josić 2021). At finite N a net current is left over, and
+:math:`r = -W^{-1}(W_X r_X - I_{net}/\sqrt N)`. Rates are in kHz inside this package, as times are in ms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_engine.experiment import Experiment, ExponentialIntegrateAndFire
+
+Array = NDArray[np.float64]
+
+
+class NoBalance(ValueError):
+    """The balance equations, or the rule's fixed point on top of them, have no solution that a network could take."""
+
+
+@dataclass(frozen=True)
+class MeanField:
+    """The network seen by its population means.
+
+    Parameters
+    ----------
+    populations, inputs : tuple of str
+        Names of the K populations and M input trains.
+    n_neurons : int
+        N, inputs not counted.
+    recurrent, feedforward : ndarray
+        W [K, K] and W_X [K, M] in mV; rows are targets.
+    input_rates_khz : ndarray
+        r_X [M].
+    """
+
+    populations: tuple[str, ...]
+    inputs: tuple[str, ...]
+    n_neurons: int
+    recurrent: Array
+    feedforward: Array
+    input_rates_khz: Array
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """A projection's part in W or W_X.
+
+    Parameters
+    ----------
+    target, source : int
+        Row and column; columns count populations, then inputs.
+    strength_mv : float
+        K J / sqrt(N) [mV].
+    tau_ms : float
+        Time constant of its synapses [ms].
+    """
+
+    target: int
+    source: int
+    strength_mv: float
+    tau_ms: float
+
+
+def mean_in_degree(experiment: Experiment, projection: str) -> float:
+    """Expected number of synapses of a projection on each of its targets."""
+    p = experiment.projections[projection]
+    if p.in_degree is not None:
+        return float(p.in_degree)
+    candidates = experiment.sizes[p.source] - (p.source == p.target and not p.self_connections)
+    return (p.probability or 0.0) * candidates
+
+
+def couplings(experiment: Experiment, weights_mv: Mapping[str, float] | None = None) -> Iterator[Coupling]:
+    """Go through the projections as mean-field couplings; parameters as for `mean_field`."""
+    names = list(experiment.sizes)
+    for name, p in experiment.projections.items():
+        weight = (weights_mv or {}).get(name, p.weight_mv) * experiment.weight_scale(name)
+        strength = mean_in_degree(experiment, name) * weight / sqrt(experiment.n_neurons)
+        yield Coupling(names.index(p.target), names.index(p.source), strength, experiment.synapses[p.synapse].tau_ms)
+
+
+def mean_field(
+    experiment: Experiment,
+    weights_mv: Mapping[str, float] | None = None,
+    input_rates_hz: Mapping[str, float] | None = None,
+) -> MeanField:
+    """Build W, W_X and r_X from an experiment.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The description.
+    weights_mv : mapping, optional
+        Mean weights by projection [mV, in the projection's own scaling], instead of the initial ones.
+    input_rates_hz : mapping, optional
+        Rates by input [Hz], instead of the nominal ones: a correlated input's realised rate varies.
+
+    Returns
+    -------
+    MeanField
+    """
+    populations, inputs = tuple(experiment.populations), tuple(experiment.trains)
+    k = len(populations)
+    w = np.zeros((k, k + len(inputs)))
+    for coupling in couplings(experiment, weights_mv):
+        w[coupling.target, coupling.source] += coupling.strength_mv
+    rates = [(input_rates_hz or {}).get(name, train.rate_hz) for name, train in experiment.trains.items()]
+    return MeanField(populations, inputs, experiment.n_neurons, w[:, :k], w[:, k:], 1e-3 * np.array(rates))
+
+
+def balanced_rates(field: MeanField, net_input_mv_per_ms: Array | float = 0.0) -> Array:
+    r"""Solve for the balanced rates, :math:`r = -W^{-1}(W_X r_X - I_{net}/\sqrt N)`.
+
+    Parameters
+    ----------
+    field : MeanField
+        The network.
+    net_input_mv_per_ms : float or ndarray
+        Mean total current that each population keeps [K or scalar]; 0 is the limit of large N.
+
+    Returns
+    -------
+    ndarray
+        Rates [K] in kHz.
+
+    Raises
+    ------
+    NoBalance
+        If W is singular, if its determinant has the sign of an unstable network, or if a rate is not positive. For
+        one excitatory and one inhibitory population these are the paper's conditions,
+        W_XE/W_XI > W_EI/W_II > W_EE/W_IE.
+    """
+    w = field.recurrent
+    k = len(field.populations)
+    determinant = float(np.linalg.det(-w))
+    if abs(determinant) <= 1e-12 * float(np.prod(np.linalg.norm(w, axis=1))):
+        raise NoBalance("no balance: the matrix W of mean connections is singular")
+    external = field.feedforward @ field.input_rates_khz - np.broadcast_to(net_input_mv_per_ms, k) / sqrt(
+        field.n_neurons
+    )
+    rates: Array = -np.linalg.solve(w, external)
+    if determinant < 0:
+        raise NoBalance(f"no balance: det(-W) = {determinant:.3g} is negative, excitation runs away from inhibition")
+    if np.any(rates <= 0):
+        worst = int(np.argmin(rates))
+        raise NoBalance(f"no balance: population {field.populations[worst]} would need {1e3 * rates[worst]:.3g} Hz")
+    return rates
+
+
+def rheobase(neuron: ExponentialIntegrateAndFire) -> float:
+    r"""Constant current above which the neuron fires without fluctuations, :math:`(V_T - \Delta_T - E_L)/\tau_m`.
+
+    In a balanced state neurons are driven by fluctuations: the net mean input is what is left of much larger currents,
+    positive and below this (Fourcaud-Trocmé et al. 2003, for the exponential integrate-and-fire neuron).
+
+    Parameters
+    ----------
+    neuron : ExponentialIntegrateAndFire
+        The neuron model.
+
+    Returns
+    -------
+    float
+        Current in mV/ms.
+    """
+    return (neuron.V_T_mv - neuron.Delta_T_mv - neuron.E_L_mv) / neuron.tau_m_ms

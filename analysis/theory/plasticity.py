@@ -1,0 +1,145 @@
+r"""Mean weight dynamics under any pair rule, and the fixed points of weights and rates together.
+
+Averaging the general pair form over a balanced network gives, for the mean weight from k onto j,
+
+.. math::
+    \dot J = A_k(J)\,r_k + B_k(J)\,(\tau r_j r_k + I_{jk}) + A_j(J)\,r_j + B_j(J)\,(\tau r_j r_k + I_{kj})
+
+where k stands for presynaptic and j for postsynaptic spikes (Akil, Rosenbaum & Josić 2021). The rates r
+and the integrals I of the covariance follow from the weights by balance. Bounds of a rule are not part of the theory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.theory.balance import Array, NoBalance, balanced_rates, mean_field
+from analysis.theory.covariance import trace_covariance
+from mpi_engine.experiment import Experiment
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """A state that neither the rates nor the mean weights leave.
+
+    Parameters
+    ----------
+    rates_hz : dict
+        Rate by population [Hz].
+    weights_mv : dict
+        Mean weight by plastic projection [mV, in the projection's own scaling]; empty in a static network. Under
+        weights that vary from synapse to synapse, read <J r>/<r> for it.
+    """
+
+    rates_hz: dict[str, float]
+    weights_mv: dict[str, float]
+
+
+def weight_drift(
+    experiment: Experiment, weights_mv: Mapping[str, float], net_input_mv_per_ms: Array | float = 0.0
+) -> dict[str, float]:
+    """Compute how fast each plastic projection's mean weight changes.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The description.
+    weights_mv : mapping
+        Mean weight by plastic projection [mV, in the projection's own scaling].
+    net_input_mv_per_ms : float or ndarray
+        Mean total current that each population keeps, see `balanced_rates`.
+
+    Returns
+    -------
+    dict
+        Drift by plastic projection [mV/ms, in the projection's own scaling].
+
+    Raises
+    ------
+    NoBalance
+        If there is no balanced state with these weights.
+    """
+    field = mean_field(experiment, weights_mv)
+    rates = np.concatenate([balanced_rates(field, net_input_mv_per_ms), field.input_rates_khz])
+    names = [*field.populations, *field.inputs]
+    drift = {}
+    for name, p in experiment.plastic.items():
+        rule = experiment.plasticity[p.plasticity or ""]
+        scale = experiment.weight_scale(name)
+        weight = weights_mv[name] * scale
+        c = rule.coefficients(scale)
+        j, k = names.index(p.target), names.index(p.source)
+        added = trace_covariance(experiment, rule.tau_ms, weights_mv)
+        product = rule.tau_ms * rates[j] * rates[k]
+        terms = [
+            (c.a_pre, rates[k]),
+            (c.b_pre, product + added[j, k]),
+            (c.a_post, rates[j]),
+            (c.b_post, product + added[k, j]),
+        ]
+        drift[name] = float(sum((a + b * weight) * average for (a, b), average in terms)) / scale
+    return drift
+
+
+def fixed_point(experiment: Experiment, net_input_mv_per_ms: Array | float = 0.0) -> FixedPoint:
+    """Find the fixed point nearest to the initial weights, by Newton's method.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The description.
+    net_input_mv_per_ms : float or ndarray
+        Mean total current that each population keeps [K or scalar]; 0 is the limit of large N.
+
+    Returns
+    -------
+    FixedPoint
+        For a static network, its balanced rates.
+
+    Raises
+    ------
+    NoBalance
+        If there is no balanced state, or no fixed point of the weights within it.
+    """
+    plastic = list(experiment.plastic)
+
+    def drift(weights: Array) -> Array:
+        named = dict(zip(plastic, weights.tolist(), strict=True))
+        return np.array(list(weight_drift(experiment, named, net_input_mv_per_ms).values()))
+
+    weights = _newton(drift, np.array([experiment.projections[name].weight_mv for name in plastic]))
+    named = dict(zip(plastic, weights.tolist(), strict=True))
+    field = mean_field(experiment, named)
+    rates = 1e3 * balanced_rates(field, net_input_mv_per_ms)
+    return FixedPoint(dict(zip(field.populations, rates.tolist(), strict=True)), named)
+
+
+def _newton(drift: Callable[[Array], Array], weights: Array) -> Array:
+    """Find a zero of the drift, never leaving the region where balance exists."""
+    value = drift(weights)
+    for _ in range(200):
+        if not value.any():
+            return weights
+        h = 1e-6 * np.abs(weights)
+        jacobian = np.array([(drift(weights + d) - drift(weights - d)) / (2 * d.sum()) for d in np.diag(h)]).T
+        step = np.linalg.lstsq(jacobian, -value, rcond=None)[0]
+        if np.all(np.abs(step) <= 1e-10 * np.abs(weights)):
+            return weights + step
+        weights, value = _descend(drift, weights, value, step)
+    raise NoBalance("no fixed point of the mean weights was found near the initial ones")
+
+
+def _descend(drift: Callable[[Array], Array], weights: Array, value: Array, step: Array) -> tuple[Array, Array]:
+    """Halve a step until it lowers the drift."""
+    for _ in range(40):
+        try:
+            there = drift(weights + step)
+        except NoBalance:
+            there = np.full_like(value, np.inf)
+        if np.linalg.norm(there) < np.linalg.norm(value):
+            return weights + step, there
+        step = step / 2
+    raise NoBalance("the mean weights have no fixed point: their drift has no zero near the initial ones")

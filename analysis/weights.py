@@ -1,0 +1,153 @@
+r"""Weights as they are named, as they act, and as the postsynaptic neuron feels them: :math:`\langle J r \rangle / \langle r \rangle`.
+
+Under plasticity a weight and the rate of its source are correlated, so that the mean weight does not tell the mean
+current; the rate-weighted mean does.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_engine.experiment import Experiment
+from mpi_engine.output.reader import RunReader, Weights
+
+Array = NDArray[np.float64]
+
+
+def as_named(weights: Weights) -> Array:
+    """Mean weight over time [W] in mV as the experiment names it, j = J / scale."""
+    named: Array = weights.mean / weights.scale
+    return named
+
+
+def charge(experiment: Experiment, projection: str) -> float:
+    r"""Charge that a spike carries in units of its weight.
+
+    Recurrent spikes reach their targets at the end of a step, and their current decays once before it acts:
+    1 - dt/tau. Input spikes come at the beginning of a step: 1.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The description.
+    projection : str
+        Name of the projection.
+
+    Returns
+    -------
+    float
+    """
+    p = experiment.projections[projection]
+    recurrent = p.source in experiment.populations
+    return 1 - recurrent * experiment.run.dt_ms / experiment.synapses[p.synapse].tau_ms
+
+
+def rate_weighted_mean(current_mv_per_ms: float, arrivals_per_ms: float, charge: float) -> float:
+    r"""Mean weight as the current shows it, :math:`\langle J r \rangle / \langle r \rangle` over synapses.
+
+    Parameters
+    ----------
+    current_mv_per_ms : float
+        Mean current of the projection, as it acts on V [mV/ms].
+    arrivals_per_ms : float
+        Presynaptic spikes that a target receives [kHz].
+    charge : float
+        See `charge`.
+
+    Returns
+    -------
+    float
+        Weight as it acts [mV]; NaN if nothing arrives.
+    """
+    return current_mv_per_ms / (arrivals_per_ms * charge) if arrivals_per_ms > 0 else np.nan
+
+
+def arrival_rate(run: RunReader, projection: str, start_ms: float) -> float:
+    """Measure how many presynaptic spikes of a projection a target receives, averaged over targets.
+
+    Parameters
+    ----------
+    run : RunReader
+        A run with the spikes of the projection's source recorded, or else its population rate.
+    projection : str
+        Name of the projection.
+    start_ms : float
+        End of the burn-in [ms].
+
+    Returns
+    -------
+    float
+        Arrivals [kHz]: in-degree times rate, each source weighted by its out-degree where spikes are recorded.
+    """
+    e = run.experiment
+    p = e.projections[projection]
+    degrees = run.degrees(projection)
+    if p.source not in e.recording.spikes:
+        rates = run.rates(p.source)
+        return 1e-3 * float(degrees.in_degree.mean()) * float(rates.rate_hz[rates.times_ms >= start_ms].mean())
+    spikes = run.spikes(p.source)
+    later = (spikes.times_ms > start_ms) & (spikes.times_ms <= run.recorded_ms)
+    arrivals = float(degrees.out_degree[spikes.ids[later]].sum())
+    return arrivals / e.sizes[p.target] / (run.recorded_ms - start_ms)
+
+
+def own_current(experiment: Experiment, projection: str) -> str:
+    """Name the recorded current that a projection has to itself.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The description.
+    projection : str
+        Name of the projection.
+
+    Returns
+    -------
+    str
+        A variable of the target population.
+
+    Raises
+    ------
+    ValueError
+        If other projections onto the same population use the same synapse: their currents are recorded as one.
+    """
+    p = experiment.projections[projection]
+    sharing = [
+        name for name, q in experiment.projections.items() if (q.target, q.synapse) == (p.target, p.synapse)
+    ]
+    if len(sharing) > 1:
+        raise ValueError(
+            f"projections.{projection}.synapse = {p.synapse!r}: {', '.join(sharing)} add to one recorded current; "
+            "give each a synapse of its own"
+        )
+    return f"I_{p.synapse}"
+
+
+def effective_weight(run: RunReader, projection: str, start_ms: float) -> float:
+    r"""Measure :math:`\langle J r \rangle / \langle r \rangle` of a projection in a run.
+
+    Parameters
+    ----------
+    run : RunReader
+        A run with population rates recorded.
+    projection : str
+        A projection whose current is recorded by itself.
+    start_ms : float
+        End of the burn-in [ms].
+
+    Returns
+    -------
+    float
+        Weight in mV as the experiment names it.
+
+    Raises
+    ------
+    ValueError
+        See `own_current`.
+    """
+    e = run.experiment
+    target = run.rates(e.projections[projection].target)
+    current = float(target.means[own_current(e, projection)][target.times_ms >= start_ms].mean())
+    acting = rate_weighted_mean(current, arrival_rate(run, projection, start_ms), charge(e, projection))
+    return acting / e.weight_scale(projection)

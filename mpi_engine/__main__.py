@@ -1,0 +1,79 @@
+"""The engine's own door: ``mpirun -n 4 python -m mpi_engine run experiment.toml -o DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import traceback
+from pathlib import Path
+
+from mpi_engine.experiment import ExperimentError, load_experiment
+from mpi_engine.network.ranks import LaunchError, Ranks
+
+DONE, WRONG, DAMAGED, BUG = 0, 2, 4, 70
+
+
+def main() -> int:
+    """Collective. Run what the command line asks for.
+
+    Returns
+    -------
+    int
+        0 done; 2 the experiment or the command is wrong; 4 a file is damaged or does not fit; 128 + n stopped by
+        signal n before the end.
+    """
+    arguments = _parser().parse_args()
+    try:
+        ranks = Ranks.world()
+    except LaunchError as error:
+        print(f"steelyard: {error}", file=sys.stderr)
+        return WRONG
+    _set_up_log(ranks)
+    try:
+        return _run(arguments, ranks)
+    except Exception:
+        print(f"steelyard: rank {ranks.rank} of {ranks.size} failed\n{traceback.format_exc()}", file=sys.stderr,
+              flush=True)
+        ranks.abort(BUG)
+        raise
+
+
+def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
+    # after MPI: h5py must find the MPI library loaded
+    from mpi_engine.output.sealed import RunError  # noqa: PLC0415
+    from mpi_engine.run.directory import DirectoryError  # noqa: PLC0415
+    from mpi_engine.run.job import run  # noqa: PLC0415
+
+    try:
+        experiment = load_experiment(arguments.file, arguments.set)
+        directory = arguments.output or Path("runs") / f"{arguments.file.stem}-{experiment.hash[:8]}"
+        path = run(experiment, directory, ranks, arguments.writer)
+    except (ExperimentError, DirectoryError, LaunchError, RunError) as error:
+        if ranks.is_first:
+            print("\n".join(f"steelyard: {line}" for line in str(error).splitlines()), file=sys.stderr)
+        return DAMAGED if isinstance(error, RunError) else WRONG
+    return DONE if path is not None else 128 + 15
+
+
+def _set_up_log(ranks: Ranks) -> None:
+    log = logging.getLogger("steelyard")
+    log.setLevel(logging.INFO if ranks.is_first else logging.ERROR)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("steelyard: %(message)s"))
+    log.addHandler(handler)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m mpi_engine", description="One simulation on many MPI ranks.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("run", help="run an experiment")
+    run.add_argument("file", type=Path, help="the experiment, in TOML")
+    run.add_argument("-o", "--output", type=Path, help="the run directory; must be empty or not exist")
+    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the experiment")
+    run.add_argument("--writer", choices=("parallel", "gather"), help="how the ranks write")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""How the engine compiles: two decorators, and a disk cache that cannot be stale.
+
+Numba notices a change of the file in which a cached function stands, but not of those it calls. All caches therefore
+live in a directory named by the hash of every source file that compiled code comes from, the versions and the CPU.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import llvmlite
+import llvmlite.binding
+import numba
+import numpy as np
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@functools.cache
+def fingerprint() -> str:
+    """Hash the sources of compiled code, the versions of the compilers, and the CPU."""
+    digest = hashlib.sha256()
+    engine = Path(__file__).parent
+    for source in [Path(__file__), *sorted(engine.glob("network/*.py")), *sorted(engine.glob("dynamics/*.py"))]:
+        digest.update(source.read_bytes())
+    features = llvmlite.binding.get_host_cpu_features().flatten()
+    for version in (numba.__version__, llvmlite.__version__, np.__version__, cpu_name(), features):
+        digest.update(version.encode())
+    return digest.hexdigest()[:16]
+
+
+def cpu_name() -> str:
+    """Name the CPU type as LLVM does."""
+    return str(llvmlite.binding.get_host_cpu_name())
+
+
+def cache_directory() -> Path:
+    """Where compiled kernels are kept: ``$XDG_CACHE_HOME/steelyard/kernels``, a directory for each fingerprint."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "steelyard" / "kernels" / fingerprint()
+
+
+numba.config.CACHE_DIR = str(cache_directory())
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function that Python calls; kept on disk."""
+    compiled: Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    return compiled
+
+
+def part(function: Function) -> Function:
+    """Compile a function that kernels call: it becomes part of theirs."""
+    compiled: Function = numba.njit(nogil=True, error_model="numpy")(function)
+    return compiled

@@ -1,0 +1,164 @@
+"""Recorders: what a step leaves in memory for the run file.
+
+Sums over neurons are 64-bit integers in fixed point, so that they are exact and do not depend on how neurons are cut
+over ranks; sums over time are float64, one a neuron.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_engine.compiled import part
+
+FIXED_POINT = 2.0**20
+"""Units of a population sum in 1 mV or 1 mV/ms."""
+
+_LARGEST = 2.0**22
+"""Values are clipped to this in population sums, which leaves room for 2^21 samples of neurons."""
+
+
+class Clock(NamedTuple):
+    """When recorders are due, in steps; zero where one is off.
+
+    Parameters
+    ----------
+    sample : int
+        Between samples of V and currents.
+    bin : int
+        Width of a bin.
+    first_bin : int
+        The bin that row 0 of the bins' arrays holds.
+    averaging : int
+        Whether per-neuron statistics are being accumulated.
+    """
+
+    sample: int
+    bin: int
+    first_bin: int
+    averaging: int
+
+
+class SpikeRecord(NamedTuple):
+    """Spikes of a population since the last segment: every rank keeps all, and writes a slice.
+
+    Parameters
+    ----------
+    steps, ids : ndarray of int32, shape (capacity,)
+        When, and who.
+    count : ndarray of int64, shape (1,)
+        How many.
+    """
+
+    steps: NDArray[np.int32]
+    ids: NDArray[np.int32]
+    count: NDArray[np.int64]
+
+
+class Observations(NamedTuple):
+    """What is observed of a rank's neurons of a population. Variables: V, each synaptic current, the total current.
+
+    Parameters
+    ----------
+    total : ndarray, shape (n,)
+        Room for the total current.
+    spike_count : ndarray of int64, shape (n,)
+        Spikes in this block of the statistics.
+    sums, squares : ndarray of float64, shape (n_variables, n)
+        Sums of samples and of their squares in this block.
+    samples : ndarray of int64, shape (1,)
+        Number of samples in this block.
+    binned : ndarray of int64, shape (n_rows, n_variables)
+        Sums over samples and neurons in each bin, in fixed point.
+    traced : ndarray of int32, shape (n_traced,)
+        Local indices of neurons whose time series are kept.
+    trace_interval : ndarray of int64, shape (2,)
+        Steps between their samples, and the sample that row 0 of `traces` holds.
+    traces : ndarray, shape (n_rows, n_variables, n_traced)
+        The time series.
+    """
+
+    total: NDArray[np.float32]
+    spike_count: NDArray[np.int64]
+    sums: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    samples: NDArray[np.int64]
+    binned: NDArray[np.int64]
+    traced: NDArray[np.int32]
+    trace_interval: NDArray[np.int64]
+    traces: NDArray[np.float32]
+
+
+@part
+def observe(o: Observations, population, clock: Clock, n: int) -> None:  # type: ignore[no-untyped-def]
+    """Sample V and the currents that have just acted on it, before the reset."""
+    for k in range(population.n_fired[0]):
+        o.spike_count[population.fired[k]] += clock.averaging
+    sampled = clock.sample > 0 and n % clock.sample == 0
+    traced = o.trace_interval[0] > 0 and n % o.trace_interval[0] == 0
+    if not (sampled or traced):
+        return
+    V, currents, total = population.V, population.currents, o.total
+    total[:] = population.drive
+    for kind in range(currents.shape[0]):
+        total += currents[kind]
+    n_variables = 2 + currents.shape[0]
+    if sampled:
+        row = (n - 1) // clock.bin - clock.first_bin if clock.bin > 0 else 0
+        o.samples[0] += clock.averaging
+        _accumulate(o, V, 0, row, clock)
+        for kind in range(currents.shape[0]):
+            _accumulate(o, currents[kind], 1 + kind, row, clock)
+        _accumulate(o, total, n_variables - 1, row, clock)
+    if traced:
+        row = n // o.trace_interval[0] - 1 - o.trace_interval[1]
+        for k in range(o.traced.size):
+            i = o.traced[k]
+            o.traces[row, 0, k] = V[i]
+            for kind in range(currents.shape[0]):
+                o.traces[row, 1 + kind, k] = currents[kind, i]
+            o.traces[row, n_variables - 1, k] = total[i]
+
+
+@part
+def _accumulate(o, values, variable, row, clock):  # type: ignore[no-untyped-def]
+    if clock.averaging:
+        sums, squares = o.sums[variable], o.squares[variable]
+        for i in range(values.size):
+            value = np.float64(values[i])
+            sums[i] += value
+            squares[i] += value * value
+    if clock.bin > 0:
+        whole = np.int64(0)
+        for i in range(values.size):
+            value = min(max(np.float64(values[i]), -_LARGEST), _LARGEST)
+            whole += np.int64(np.floor(value * FIXED_POINT + 0.5))
+        o.binned[row, variable] += whole
+
+
+@part
+def keep_spikes(record: SpikeRecord, x, index: int, n: int) -> None:  # type: ignore[no-untyped-def]
+    """Append the spikes of a step."""
+    end = record.count[0]
+    for k in range(x.offsets[index], x.offsets[index + 1]):
+        record.steps[end] = n
+        record.ids[end] = x.fired[k]
+        end += 1
+    record.count[0] = end
+
+
+@part
+def has_room(record: SpikeRecord, most: int) -> bool:
+    """Whether another step fits in."""
+    return record.count[0] + most <= record.steps.size
+
+
+@part
+def count_spikes(counts, progress, x, index: int, clock: Clock, n: int) -> None:  # type: ignore[no-untyped-def]
+    """Add the spikes of a step to the population's bin, and to its total since the start."""
+    n_spikes = x.offsets[index + 1] - x.offsets[index]
+    progress[1 + index] += n_spikes
+    if clock.bin > 0:
+        counts[(n - 1) // clock.bin - clock.first_bin, index] += n_spikes

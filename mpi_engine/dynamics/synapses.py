@@ -1,0 +1,210 @@
+"""Synapses: what a rank holds of each projection, and the delivery of spikes through it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_engine.compiled import kernel, part
+from mpi_engine.dynamics.plasticity import (
+    History,
+    PairRule,
+    PostsynapticTrace,
+    PresynapticTrace,
+    make_rule,
+    on_post,
+    on_pre,
+    trace_at,
+)
+from mpi_engine.experiment import Experiment
+from mpi_engine.network.connectivity import Connectivity
+
+
+class StaticProjection(NamedTuple):
+    """A projection with one weight: arrivals are counted, and weighed when the neuron is integrated.
+
+    Counting makes the sum exact in any order, and takes two bytes a synapse.
+
+    Parameters
+    ----------
+    row_start : ndarray of int64, shape (n_source + 1,)
+        Where each source's row begins.
+    targets : ndarray of uint16 or int32, shape (n_synapses,)
+        Local targets, ascending within a row.
+    arrivals : ndarray of uint16, shape (n,)
+        Spikes that have arrived at each target and wait for the next step.
+    gain : ndarray, shape (1,)
+        Current of one arrival [mV/ms].
+    """
+
+    row_start: NDArray[np.int64]
+    targets: NDArray[np.int32]
+    arrivals: NDArray[np.uint16]
+    gain: NDArray[np.float32]
+
+
+class PlasticProjection(NamedTuple):
+    """A projection that learns, with a weight for each synapse.
+
+    Parameters
+    ----------
+    row_start, targets
+        As in `StaticProjection`.
+    weights : ndarray, shape (n_synapses,)
+        Weights as they act [mV], up to date with the postsynaptic spikes before `visited`.
+    arrivals : ndarray, shape (n,)
+        Sum of the weights of the spikes that have arrived [mV].
+    gain : ndarray, shape (1,)
+        Current of an arrival of unit weight [1/ms].
+    visited : ndarray of int32, shape (n_source,)
+        Step of each row's last visit.
+    oldest : ndarray of int32, shape (1,)
+        No row was visited before this step.
+    rule : PairRule
+        The coefficients.
+    """
+
+    row_start: NDArray[np.int64]
+    targets: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    arrivals: NDArray[np.float32]
+    gain: NDArray[np.float32]
+    visited: NDArray[np.int32]
+    oldest: NDArray[np.int32]
+    rule: PairRule
+
+
+def make_projection(experiment: Experiment, name: str, rows: Connectivity) -> StaticProjection | PlasticProjection:
+    """Make a rank's part of a projection, with its initial weights."""
+    description = experiment.projections[name]
+    state, weight_dtype = np.dtype(experiment.run.state_dtype), experiment.run.weight_dtype
+    n, per_tau = rows.in_degree.size, 1 / experiment.synapses[description.synapse].tau_ms
+    scale = experiment.weight_scale(name)
+    weight = description.weight_mv * scale
+    if description.plasticity is None:
+        gain = np.array([weight * per_tau], state)
+        return StaticProjection(rows.row_start, rows.targets, np.zeros(n, np.uint16), gain)
+    coefficients = experiment.plasticity[description.plasticity].coefficients(scale)
+    return PlasticProjection(
+        rows.row_start,
+        rows.targets,
+        weights=np.full(rows.targets.size, weight, weight_dtype),
+        arrivals=np.zeros(n, state),
+        gain=np.array([per_tau], state),
+        visited=np.ones(rows.row_start.size - 1, np.int32),
+        oldest=np.ones(1, np.int32),
+        rule=make_rule(coefficients, weight_dtype),
+    )
+
+
+@part
+def deliver(projection: StaticProjection, x, index: int) -> None:  # type: ignore[no-untyped-def]
+    """Count the arrivals of a source population's spikes."""
+    arrivals = projection.arrivals
+    for k in range(x.offsets[index], x.offsets[index + 1]):
+        source = x.fired[k]
+        for target in projection.targets[projection.row_start[source] : projection.row_start[source + 1]]:
+            arrivals[target] += 1
+
+
+@part
+def deliver_and_learn(  # type: ignore[no-untyped-def]
+    projection: PlasticProjection, pre: PresynapticTrace, post: PostsynapticTrace, history: History, x, index: int,
+    n: int,
+) -> None:
+    """Deliver spikes with the weights before this step's learning, then apply their presynaptic events.
+
+    In ascending order of sources, so that each target adds its inputs in that order.
+    """
+    for k in range(x.offsets[index], x.offsets[index + 1]):
+        source = x.fired[k]
+        _replay(projection, pre, history, source, n)
+        begin, end = projection.row_start[source], projection.row_start[source + 1]
+        targets, weights = projection.targets[begin:end], projection.weights[begin:end]
+        for s in range(targets.size):
+            target, w = targets[s], weights[s]
+            projection.arrivals[target] += w
+            weights[s] = on_pre(w, post.value[target], projection.rule)
+
+
+@part
+def _replay(  # type: ignore[no-untyped-def]
+    projection: PlasticProjection, pre: PresynapticTrace, history: History, source: int, n: int
+) -> None:
+    """Apply to a row the postsynaptic spikes since its last visit and before step n, oldest first."""
+    since, steps = projection.visited[source], history.steps
+    begin, end = projection.row_start[source], projection.row_start[source + 1]
+    targets, weights = projection.targets[begin:end], projection.weights[begin:end]
+    for s in range(targets.size):
+        target = targets[s]
+        if steps[0, target] >= since:
+            depth = 1
+            while depth < steps.shape[0] and steps[depth, target] >= since:
+                depth += 1
+            w = weights[s]
+            while depth > 0:
+                depth -= 1
+                w = weights.dtype.type(on_post(w, trace_at(pre, source, steps[depth, target]), projection.rule))
+            weights[s] = w
+    projection.visited[source] = n
+
+
+@part
+def make_room(  # type: ignore[no-untyped-def]
+    projection: PlasticProjection, pre: PresynapticTrace, history: History, population, n: int
+) -> None:
+    """Visit rows that have not seen a spike which the history is about to drop."""
+    steps = history.steps
+    last = steps.shape[0] - 1
+    for k in range(population.n_fired[0]):
+        target = population.fired[k]
+        if steps[last, target] < projection.oldest[0]:
+            continue
+        # half the history is dropped from duty at once, so that this stays rare
+        enough = steps[last // 2, target] + 1
+        oldest = n
+        for source in range(projection.visited.size):
+            if projection.visited[source] < enough:
+                _replay(projection, pre, history, source, n)
+            oldest = min(oldest, projection.visited[source])
+        projection.oldest[0] = oldest
+
+
+@kernel
+def catch_up(projection: PlasticProjection, pre: PresynapticTrace, history: History, n: int) -> None:
+    """Bring all weights up to date with every spike up to and including step n."""
+    for source in range(projection.visited.size):
+        _replay(projection, pre, history, source, n + 1)
+    projection.oldest[0] = n + 1
+
+
+@kernel
+def weight_sums(  # type: ignore[no-untyped-def]
+    projection: PlasticProjection, edges, sums, squares, histogram, extremes
+) -> None:
+    """Sum weights and their squares for each target, in ascending order of sources, and count them in bins.
+
+    Parameters
+    ----------
+    projection : PlasticProjection
+        Up to date.
+    edges : ndarray of float64, shape (2,)
+        Lower and upper edge of the histogram.
+    sums, squares : ndarray of float64, shape (n,)
+        Receive the sums.
+    histogram : ndarray of int64, shape (n_bins,)
+        Receives the counts; weights beyond an edge are counted in the bin at it.
+    extremes : ndarray of float64, shape (2,)
+        Receives the smallest and the largest weight.
+    """
+    sums[:], squares[:], histogram[:] = 0.0, 0.0, 0
+    low, high, n_bins = edges[0], edges[1], histogram.size
+    extremes[0], extremes[1] = np.inf, -np.inf
+    for k in range(projection.weights.size):
+        w, target = np.float64(projection.weights[k]), projection.targets[k]
+        sums[target] += w
+        squares[target] += w * w
+        extremes[0], extremes[1] = min(extremes[0], w), max(extremes[1], w)
+        histogram[int(min(max((w - low) / (high - low) * n_bins, 0.0), n_bins - 1.0))] += 1

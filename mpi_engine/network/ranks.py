@@ -1,0 +1,154 @@
+"""The ranks of a simulation: who takes part, and what they tell each other outside the step.
+
+Nothing here adds floating-point numbers across ranks: integers are summed, arrays are put together in the order of
+ids. Everything works on one rank without MPI.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+MESSAGE_BYTES = 2**27
+"""Upper bound of a single message."""
+
+
+class LaunchError(RuntimeError):
+    """The ranks were not started as was meant."""
+
+
+class Ranks:
+    """All ranks of a simulation, seen from one of them.
+
+    Parameters
+    ----------
+    comm : mpi4py.MPI.Intracomm, optional
+        The communicator; without it there is one rank, and MPI is not touched.
+    """
+
+    def __init__(self, comm: Any = None) -> None:
+        self.comm = comm
+        self.rank: int = comm.rank if comm is not None else 0
+        self.size: int = comm.size if comm is not None else 1
+
+    @classmethod
+    def world(cls) -> Ranks:
+        """Collective. Join the ranks that the launcher started; without a launcher, be alone and leave MPI alone.
+
+        Raises
+        ------
+        LaunchError
+            If the launcher started several processes that do not see each other.
+        """
+        meant = _launched_size()
+        if meant is None:
+            return cls()
+        try:
+            from mpi4py import MPI  # noqa: PLC0415  (MPI starts at the import)
+        except (ImportError, RuntimeError) as error:
+            reason = str(error).splitlines()[0]
+            raise LaunchError(
+                f"a launcher started {meant} ranks, but MPI does not work here ({reason}); "
+                "install it with `pip install steelyard[mpi]`, or start one rank without mpirun"
+            ) from None
+        size: int = MPI.COMM_WORLD.size
+        if size != meant:
+            raise LaunchError(
+                f"the launcher meant {meant} ranks, but this world has size {size}: its MPI and the one of mpi4py "
+                f"({MPI.Get_library_version().splitlines()[0].strip()}) differ; use the mpirun of that MPI"
+            )
+        return cls(MPI.COMM_WORLD if size > 1 else None)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is rank 0."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Collective. Wait for all."""
+        if self.comm is not None:
+            self.comm.Barrier()
+
+    def one_per_node_first(self, action: Callable[[], None]) -> None:
+        """Collective. Do something on one rank of each node, then on the others."""
+        if self.comm is None:
+            action()
+            return
+        from mpi4py import MPI  # noqa: PLC0415
+        node = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
+        if node.rank == 0:
+            action()
+        node.Barrier()
+        if node.rank > 0:
+            action()
+        node.Free()
+
+    def broadcast(self, value: Any) -> Any:
+        """Collective. Give everyone rank 0's Python object."""
+        return value if self.comm is None else self.comm.bcast(value)
+
+    def gather(self, value: Any) -> list[Any]:
+        """Collective. Give everyone the Python objects of all ranks, by rank."""
+        return [value] if self.comm is None else list(self.comm.allgather(value))
+
+    def maximum(self, value: int) -> int:
+        """Collective. Largest of the ranks' integers."""
+        return value if self.comm is None else max(self.comm.allgather(value))
+
+    def sum(self, counts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Collective. Sum arrays of integers over the ranks, exactly."""
+        if self.comm is None:
+            return counts
+        total = np.empty_like(counts)
+        self.comm.Allreduce(np.ascontiguousarray(counts), total)
+        return total
+
+    def concatenate(self, block: NDArray[Any]) -> NDArray[Any]:
+        """Collective. Put the ranks' blocks together along the first axis, in the order of ranks and so of ids."""
+        if self.comm is None:
+            return block
+        block = np.ascontiguousarray(block)
+        lengths = self.comm.allgather(block.shape[0])
+        whole = np.empty((sum(lengths), *block.shape[1:]), block.dtype)
+        start = 0
+        for root, length in enumerate(lengths):
+            part = whole[start : start + length]
+            if root == self.rank:
+                part[...] = block
+            self._broadcast_array(part, root)
+            start += length
+        return whole
+
+    def _broadcast_array(self, array: NDArray[Any], root: int) -> None:
+        raw = array.reshape(-1).view(np.uint8)
+        for start in range(0, raw.size, MESSAGE_BYTES):
+            self.comm.Bcast(raw[start : start + MESSAGE_BYTES], root)
+
+    def handles(self) -> NDArray[np.uint64]:
+        """What compiled code needs to call MPI_Allgather: its address, the communicator, the type of int32."""
+        if self.comm is None:
+            return np.zeros(3, np.uint64)
+        from mpi4py import MPI  # noqa: PLC0415
+        library = ctypes.CDLL(MPI.__file__)
+        address = ctypes.cast(library.MPI_Allgather, ctypes.c_void_p).value
+        return np.array([address, MPI._handleof(self.comm), MPI._handleof(MPI.INT32_T)], np.uint64)
+
+    def abort(self, code: int) -> None:
+        """End all ranks at once."""
+        if self.comm is not None:
+            self.comm.Abort(code)
+        os._exit(code)
+
+
+_SIZE_VARIABLES: Sequence[str] = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS", "MV2_COMM_WORLD_SIZE")
+
+
+def _launched_size() -> int | None:
+    """Read from the environment how many processes a launcher started together; None without a launcher."""
+    sizes = [int(os.environ[name]) for name in _SIZE_VARIABLES if os.environ.get(name, "").isdigit()]
+    return max(sizes, default=None)

@@ -1,0 +1,119 @@
+"""Random streams: every number is a function of (seed, stream, id, index), so that no rank and no order matters.
+
+The generator is Philox4x32-10 (Salmon et al. 2011): a counter of four 32-bit words is encrypted with a key of two. The
+key is the hash of seed and stream name; the counter holds the id that the number belongs to and a running index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_engine.compiled import kernel, part
+from mpi_engine.network.mathematics import normal_quantile
+
+VERSION = 1
+"""Raised whenever the same experiment would draw other numbers than before."""
+
+Key = tuple[np.uint32, np.uint32]
+
+_u = np.uint32
+
+
+def stream_key(seed: int, *names: str) -> Key:
+    """Make the key of a stream.
+
+    Parameters
+    ----------
+    seed : int
+        The part of the experiment's seed that governs it.
+    *names : str
+        What the stream is for.
+    """
+    digest = hashlib.sha256("/".join((str(VERSION), str(seed), *names)).encode()).digest()
+    return np.uint32(int.from_bytes(digest[:4], "little")), np.uint32(int.from_bytes(digest[4:8], "little"))
+
+
+@part
+def philox(key: Key, c0: int, c1: int, c2: int, c3: int) -> tuple[int, int, int, int]:
+    """Encrypt a counter: four independent random 32-bit words."""
+    k0, k1 = key
+    c0, c1, c2, c3 = _u(c0), _u(c1), _u(c2), _u(c3)
+    for _ in range(10):
+        left = np.uint64(0xD2511F53) * np.uint64(c0)
+        right = np.uint64(0xCD9E8D57) * np.uint64(c2)
+        c0, c1, c2, c3 = (
+            _u(_u(right >> np.uint64(32)) ^ c1 ^ k0),
+            _u(right),
+            _u(_u(left >> np.uint64(32)) ^ c3 ^ k1),
+            _u(left),
+        )
+        k0 = _u(k0 + _u(0x9E3779B9))
+        k1 = _u(k1 + _u(0xBB67AE85))
+    return c0, c1, c2, c3
+
+
+@part
+def uniform(word: int) -> float:
+    """Turn a random word into a float64 in the open interval (0, 1)."""
+    return (np.float64(word) + 0.5) * 2.0**-32
+
+
+@part
+def uniform53(high: int, low: int) -> float:
+    """Turn two random words into a float64 in (0, 1) with 52 random bits."""
+    whole = (np.uint64(high) << np.uint64(20)) | (np.uint64(low) >> np.uint64(12))
+    return (np.float64(whole) + 0.5) * 2.0**-52
+
+
+@part
+def fill_words(key: Key, identity: int, first: int, words: NDArray[np.uint32]) -> None:
+    """Fill an array, a multiple of four long, with the words of one id from counter `first` on."""
+    for block in range(words.size // 4):
+        a, b, c, d = philox(key, identity, first + block, 0, 0)
+        words[4 * block] = a
+        words[4 * block + 1] = b
+        words[4 * block + 2] = c
+        words[4 * block + 3] = d
+
+
+@kernel
+def draw_uniform(key: Key, first_id: int, low: float, high: float, values: NDArray[np.float64]) -> None:
+    """Draw a uniform value for each of a run of ids.
+
+    Parameters
+    ----------
+    key : Key
+        The stream.
+    first_id : int
+        Id of the first value.
+    low, high : float
+        Ends of the distribution.
+    values : ndarray of float64, shape (n,)
+        Receives them.
+    """
+    for i in range(values.size):
+        a, b, _, _ = philox(key, first_id + i, 0, 0, 0)
+        values[i] = low + (high - low) * uniform53(a, b)
+
+
+@part
+def gaussian(high: int, low: int) -> float:
+    """Turn two random words into a standard normal deviate, cut at six standard deviations."""
+    return min(max(normal_quantile(uniform53(high, low)), -6.0), 6.0)
+
+
+@part
+def mix64(key: Key, first: int, second: int) -> int:
+    """Hash a pair of ids to 64 bits, for choosing a random sample as the smallest hashes."""
+    a, b, _, _ = philox(key, first, second, 0, 0)
+    return (np.uint64(a) << np.uint64(32)) | np.uint64(b)
+
+
+@kernel
+def hash_ids(key: Key, first_id: int, hashes: NDArray[np.uint64]) -> None:
+    """Hash each of a run of ids; see `mix64`."""
+    for i in range(hashes.size):
+        hashes[i] = mix64(key, first_id + i, 0)

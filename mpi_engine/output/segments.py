@@ -1,0 +1,183 @@
+"""Segments: the parts of biological time in which a run is written, and the one file that they become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+
+from mpi_engine.output.integrity import RunError, checksum
+from mpi_engine.output.layout import PROVENANCE, Record
+from mpi_engine.output.sealed import (
+    RUN_FILE,
+    SEGMENTS,
+    Sealed,
+    find_damage,
+    open_sealed,
+    read_contents,
+    sealed_segments,
+)
+from mpi_engine.output.writers import Slab, Writer, publish
+
+
+def seal(
+    writer: Writer, run_dir: Path, first_step: int, last_step: int, dt_ms: float, records: Sequence[Record]
+) -> Path:
+    """Collective. Write the next segment of a run and seal it.
+
+    Parameters
+    ----------
+    writer : Writer
+        How.
+    run_dir : Path
+        The run directory.
+    first_step, last_step : int
+        Steps done before the segment and after it: it holds the steps with first < n <= last.
+    dt_ms : float
+        Time step [ms].
+    records : sequence of Record
+        What was recorded. What grows is in every segment, also if empty; what is constant may be in some only.
+
+    Returns
+    -------
+    Path
+        The sealed file.
+
+    Raises
+    ------
+    RunError
+        If the segment does not begin where the last sealed one ends.
+    """
+    path = writer.on_root(lambda: _next_segment(run_dir, first_step))
+    attributes = {
+        "first_step": first_step,
+        "last_step": last_step,
+        "start_ms": first_step * dt_ms,
+        "stop_ms": last_step * dt_ms,
+    }
+    writer.write(path, records, attributes)
+    return path
+
+
+def consolidate(writer: Writer, run_dir: Path, records: Sequence[Record]) -> Path:
+    """Collective. Make one file, ``run.h5``, of all sealed segments, verify it against them, and remove them.
+
+    Data are concatenated in pieces, so that the memory needed is bounded; the ranks share the copying. May be called
+    again after a crash at any moment.
+
+    Parameters
+    ----------
+    writer : Writer
+        How.
+    run_dir : Path
+        The run directory.
+    records : sequence of Record
+        Datasets to add, or to put in the place of those of the segments, like the provenance of the whole run.
+
+    Returns
+    -------
+    Path
+        The run file.
+
+    Raises
+    ------
+    RunError
+        If there is no segment, one is damaged, or the file cannot be read back as it was written; the segments stay.
+    """
+    path = run_dir / RUN_FILE
+    if not writer.on_root(path.exists):
+        sealed = writer.on_root(lambda: Sealed(_all_segments(run_dir)))
+        joined = _join(sealed, {record.path for record in records}, writer.rank == 0)
+        draft = path.with_suffix(".unverified")
+        all_records = [*joined, *records]
+        writer.write(draft, all_records, sealed.attributes()["/"], _slabs(sealed, all_records, writer))
+        _verify(sealed, draft, writer)
+        writer.on_root(lambda: publish(draft, path))
+    writer.on_root(lambda: _remove_segments(run_dir))
+    return path
+
+
+def _next_segment(run_dir: Path, first_step: int) -> Path:
+    (run_dir / SEGMENTS).mkdir(exist_ok=True)
+    sealed = sealed_segments(run_dir)
+    last_step = read_contents(sealed[-1]).last_step if sealed else 0
+    if first_step != last_step:
+        raise RunError(
+            f"{run_dir}: the next segment begins at step {first_step}, the last sealed one ends at {last_step}; "
+            "resume the run, or write to another directory"
+        )
+    number = int(sealed[-1].stem) + 1 if sealed else 0
+    return run_dir / SEGMENTS / f"{number:06d}.h5"
+
+
+def _all_segments(run_dir: Path) -> list[Path]:
+    files = sealed_segments(run_dir)
+    if not files:
+        raise RunError(f"{run_dir}: has no sealed segment to make {RUN_FILE} of; run the experiment first")
+    return files
+
+
+def _join(sealed: Sealed, replaced: set[str], mine: bool) -> list[Record]:
+    """Describe the whole of the segments: what is constant with its values, what grows without."""
+    attributes = sealed.attributes()
+    joined = []
+    for path in sealed.paths:
+        if path in replaced or path.startswith(f"{PROVENANCE}/"):
+            continue
+        entry = sealed.entry(path)
+        joined.append(
+            Record(
+                path,
+                sealed.shape(path),
+                entry.dtype,
+                entry.grows,
+                values=None if entry.grows or not mine else sealed.read([path])[0],
+                attributes=attributes[path],
+                group_attributes=attributes[path.rpartition("/")[0]],
+            )
+        )
+    return joined
+
+
+def _slabs(sealed: Sealed, records: Sequence[Record], writer: Writer) -> Iterator[Slab]:
+    """Go through the data, each rank through every so-manieth segment, all with the same datasets at a time."""
+    growing = [record for record in records if record.grows]
+    for record in records:
+        if not record.grows:
+            yield record.path, record.start, record.values
+    for round_start in range(0, len(sealed.files), writer.size):
+        index = round_start + writer.rank
+        mine = open_sealed(sealed.files[index]) if index < len(sealed.files) else nullcontext()
+        with mine as file:
+            for record in growing:
+                if file is None:
+                    yield record.path, record.start, None
+                else:
+                    start = (int(sealed.offsets(record.path)[index]), *record.start[1:])
+                    yield record.path, start, file[record.path]
+
+
+def _verify(sealed: Sealed, draft: Path, writer: Writer) -> None:
+    """Collective. Raise on every rank if the file does not hold what the segments were sealed with."""
+    problems = []
+    with open_sealed(draft) as file:
+        for index in range(writer.rank, len(sealed.files), writer.size):
+            for path, entry in sealed.manifests[index].items():
+                if not entry.grows:
+                    continue
+                start = int(sealed.offsets(path)[index])
+                if checksum(file[path], start, start + entry.shape[0]) != entry.checksum:
+                    segment = sealed.files[index]
+                    problems += find_damage(segment) or [f"{draft}: {path} does not read as written; check the disk"]
+    for found in writer.allgather(problems):
+        if found:
+            raise RunError(found[0])
+
+
+def _remove_segments(run_dir: Path) -> None:
+    for segment in sealed_segments(run_dir):
+        segment.unlink()
+    if (run_dir / SEGMENTS).exists():
+        for unsealed in (run_dir / SEGMENTS).glob("*.partial"):
+            unsealed.unlink()
+        (run_dir / SEGMENTS).rmdir()

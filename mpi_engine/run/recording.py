@@ -1,0 +1,323 @@
+"""Recording: the memory that a block's recorders write to, and the records that a segment makes of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_engine.dynamics.recorders import FIXED_POINT, Clock, Observations, SpikeRecord
+from mpi_engine.dynamics.synapses import PlasticProjection, weight_sums
+from mpi_engine.experiment import Experiment
+from mpi_engine.network.connectivity import Connectivity, synapse_hashes
+from mpi_engine.network.partition import Partition
+from mpi_engine.network.ranks import Ranks
+from mpi_engine.network.streams import hash_ids, stream_key
+from mpi_engine.output import layout
+from mpi_engine.output.layout import Record
+
+SPIKE_RECORD_BYTES = 2**25
+"""Memory for the spikes of a population between segments, unless it needs more for two steps."""
+
+
+class SpikeRecorder:
+    """Spikes of populations and inputs.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What is recorded.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self._dt = experiment.run.dt_ms
+        self._steps_in_segment = experiment.steps(experiment.recording.segment_ms)
+        self._sizes = experiment.sizes
+        self.records: dict[str, SpikeRecord] = {}
+        for name, size in self._sizes.items():
+            if name in experiment.recording.spikes:
+                # enough for 200 Hz, so that a segment is cut early only by memory or by a network in frenzy
+                expected = int(size * 0.2e-3 * self._dt * 1e3 * self._steps_in_segment)
+                self.records[name] = _spike_record(max(2 * size, min(expected, SPIKE_RECORD_BYTES // 8)))
+
+    def make_room(self, most: dict[str, int]) -> None:
+        """Let every record hold twice the most spikes of a step."""
+        for name, record in self.records.items():
+            if record.steps.size < 2 * most[name]:
+                larger = _spike_record(4 * most[name])
+                n = record.count[0]
+                larger.steps[:n], larger.ids[:n], larger.count[0] = record.steps[:n], record.ids[:n], n
+                self.records[name] = larger
+
+    def is_full(self, most: dict[str, int]) -> bool:
+        """Whether a further step may not fit."""
+        return any(record.count[0] + most[name] > record.steps.size for name, record in self.records.items())
+
+    def take(self, ranks: Ranks) -> list[Record]:
+        """Collective. Records of the spikes since the last call, of which each rank writes a slice of time."""
+        records = []
+        for name, record in self.records.items():
+            total = int(record.count[0])
+            mine = slice(total * ranks.rank // ranks.size, total * (ranks.rank + 1) // ranks.size)
+            times = record.steps[mine] * np.float64(self._dt)
+            records += layout.spikes(name, times, record.ids[mine], mine.start, total)
+            record.count[0] = 0
+        return records
+
+
+class NeuronRecorder:
+    """Statistics of every neuron, population rates and means, and traces of chosen neurons.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What is recorded.
+    partition : Partition
+        Who has which neuron.
+    rank : int
+        Whose part this is.
+    """
+
+    def __init__(self, experiment: Experiment, partition: Partition, rank: int) -> None:
+        self._experiment = experiment
+        recording = experiment.recording
+        self._sample = experiment.steps(recording.sample_ms) if recording.rates or recording.statistics else 0
+        self._bin = experiment.steps(recording.rates.bin_ms) if recording.rates else 0
+        self._start = experiment.steps(recording.statistics.start_ms) if recording.statistics else 0
+        self._block = experiment.steps(recording.statistics.block_ms) if recording.statistics else 0
+        self._first_bin = 0
+        self._averaging = False
+        segment = experiment.steps(recording.segment_ms)
+        self._n_bins = segment // self._bin + 3 if self._bin else 1
+        self.spike_counts = np.zeros((self._n_bins, len(experiment.sizes)), np.int64)
+        self._spans = {name: partition.span(name, rank) for name in experiment.populations}
+        self.variables = {name: [*(f"I_{kind}" for kind in experiment.synapses_of(name)), "I_total"]
+                          for name in experiment.populations}
+        self._chosen = {name: _choose_neurons(experiment, name) for name in experiment.populations}
+        self.observations = {name: self._observations(name, segment) for name in experiment.populations}
+        self._blocks: dict[str, list[tuple[int, int, NDArray[Any], NDArray[Any], NDArray[Any]]]] = {
+            name: [] for name in experiment.populations
+        }
+
+    def _observations(self, name: str, segment: int) -> Observations:
+        first, last = self._spans[name]
+        n, n_variables = last - first, 1 + len(self.variables[name])
+        dtype = np.dtype(self._experiment.run.state_dtype)
+        traced = [gid - first for gid in self._chosen[name] if first <= gid < last]
+        traces = self._experiment.recording.traces.get(name)
+        interval = self._experiment.steps(traces.interval_ms) if traces else 0
+        n_rows = segment // interval + 3 if interval else 1
+        n_sums = n if self._block else 0
+        return Observations(
+            total=np.zeros(n, dtype),
+            spike_count=np.zeros(n, np.int64),
+            sums=np.zeros((n_variables, n_sums)),
+            squares=np.zeros((n_variables, n_sums)),
+            samples=np.zeros(1, np.int64),
+            binned=np.zeros((self._n_bins, n_variables), np.int64),
+            traced=np.array(traced, np.int32),
+            trace_interval=np.array([interval, 0], np.int64),
+            traces=np.zeros((n_rows, n_variables, len(traced)), dtype),
+        )
+
+    @property
+    def clock(self) -> Clock:
+        """When recorders are due."""
+        return Clock(self._sample, self._bin, self._first_bin, int(self._averaging))
+
+    def next_event(self, step: int) -> int | None:
+        """Step, after a given one, at which `note` must be called; None if never."""
+        if not self._block:
+            return None
+        if step < self._start:
+            return self._start
+        return self._start + ((step - self._start) // self._block + 1) * self._block
+
+    def note(self, step: int) -> None:
+        """Close the block of statistics that ends with a step, and open the next."""
+        if not self._block or step < self._start or (step - self._start) % self._block:
+            return
+        for name, o in self.observations.items():
+            if self._averaging:
+                samples = int(o.samples[0])
+                mean = o.sums / samples
+                variance = np.maximum(o.squares / samples - mean * mean, 0.0)
+                self._blocks[name].append((step - self._block, samples, o.spike_count.copy(), mean, variance))
+            for sums in (o.spike_count, o.sums, o.squares, o.samples):
+                sums[:] = 0
+        self._averaging = True
+
+    def take(self, ranks: Ranks, step: int) -> list[Record]:
+        """Collective. Records of what was completed since the last call: blocks, bins and traces."""
+        records = []
+        for name in self._experiment.populations:
+            records += self._take_statistics(name)
+            records += self._take_traces(name, step)
+        if self._bin:
+            records += self._take_bins(ranks, step)
+        return records
+
+    def _take_statistics(self, name: str) -> list[Record]:
+        if not self._block:
+            return []
+        first, last = self._spans[name]
+        blocks, self._blocks[name] = self._blocks[name], []
+        dt, variables = self._experiment.run.dt_ms, ["V", *self.variables[name]]
+        empty = np.zeros((0, last - first))
+        stacked = [np.array([block[k] for block in blocks]) for k in (2, 3, 4)] if blocks else None
+        return layout.statistics(
+            name,
+            first,
+            self._experiment.populations[name].size,
+            start_ms=np.array([block[0] for block in blocks]) * dt,
+            block_ms=self._block * dt,
+            samples=[block[1] for block in blocks],
+            spike_count=stacked[0] if stacked else empty.astype(np.int64),
+            mean={v: stacked[1][:, k] if stacked else empty for k, v in enumerate(variables)},
+            variance={v: stacked[2][:, k] if stacked else empty for k, v in enumerate(variables)},
+        )
+
+    def _take_traces(self, name: str, step: int) -> list[Record]:
+        traces = self._experiment.recording.traces.get(name)
+        if traces is None:
+            return []
+        first, _ = self._spans[name]
+        o = self.observations[name]
+        interval, first_sample = (int(number) for number in o.trace_interval)
+        n_rows = step // interval - first_sample
+        o.trace_interval[1] += n_rows
+        dt = self._experiment.run.dt_ms
+        return layout.traces(
+            name,
+            start_ms=(first_sample + 1) * interval * dt,
+            interval_ms=interval * dt,
+            node_ids=self._chosen[name],
+            first=sum(gid < first for gid in self._chosen[name]),
+            values={v: o.traces[:n_rows, k].copy() for k, v in enumerate(["V", *self.variables[name]])},
+        )
+
+    def _take_bins(self, ranks: Ranks, step: int) -> list[Record]:
+        n_rows = step // self._bin - self._first_bin
+        dt = self._experiment.run.dt_ms
+        bins = {"start_ms": self._first_bin * self._bin * dt, "bin_ms": self._bin * dt}
+        samples = self._bin // self._sample
+        records = []
+        for index, (name, size) in enumerate(self._experiment.sizes.items()):
+            rate = self.spike_counts[:n_rows, index] / (size * self._bin * dt * 1e-3)
+            means = {}
+            if name in self.observations:
+                binned = self.observations[name].binned
+                whole = ranks.sum(binned[:n_rows]) / (FIXED_POINT * size * samples)
+                means = {v: whole[:, k] for k, v in enumerate(["V", *self.variables[name]])}
+                _shift(binned, n_rows)
+            records += layout.rates(name, **bins, rate_hz=rate, mean=means, mine=ranks.is_first)
+        _shift(self.spike_counts, n_rows)
+        self._first_bin += n_rows
+        return records
+
+
+class WeightRecorder:
+    """Weights of a plastic projection over time.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What is recorded.
+    name : str
+        The projection.
+    rows : Connectivity
+        This rank's synapses.
+    partition : Partition
+        Who has which neuron.
+    ranks : Ranks
+        Who takes part.
+    """
+
+    def __init__(
+        self, experiment: Experiment, name: str, rows: Connectivity, partition: Partition, ranks: Ranks
+    ) -> None:
+        recording = experiment.recording.weights
+        assert recording is not None
+        projection = experiment.projections[name]
+        self._name, self._ranks, self._dt = name, ranks, experiment.run.dt_ms
+        self._scale = experiment.weight_scale(name)
+        low, high = recording.histogram_mv.get(name) or sorted((0.0, 2 * projection.weight_mv))
+        self._edges = np.array([low, high]) * self._scale
+        self._n_bins = recording.histogram_bins
+        self._n_local = rows.in_degree.size
+        self.synapses = int(ranks.sum(np.array([rows.targets.size]))[0])
+        first, _ = partition.span(projection.target, ranks.rank)
+        share = synapse_hashes(experiment, name, rows, first, recording.sample)
+        hashes, sources, targets, self._positions = share
+        order = np.argsort(ranks.concatenate(hashes), kind="stable")[: recording.sample]
+        self._sample_source = ranks.concatenate(sources)[order]
+        self._sample_target = ranks.concatenate(targets)[order]
+        self._order = order
+        self._records: list[tuple[Any, ...]] = []
+
+    def note(self, step: int, projection: PlasticProjection) -> None:
+        """Collective. Record the weights after a step; they must be up to date."""
+        ranks = self._ranks
+        sums, squares = np.empty(self._n_local), np.empty(self._n_local)
+        histogram, extremes = np.empty(self._n_bins, np.int64), np.empty(2)
+        weight_sums(projection, self._edges, sums, squares, histogram, extremes)
+        # summed by target, then in the order of ids: the same bits on any number of ranks
+        n = max(self.synapses, 1)
+        mean = _sum_in_order(ranks.concatenate(sums)) / n
+        variance = max(_sum_in_order(ranks.concatenate(squares)) / n - mean * mean, 0.0)
+        all_extremes = ranks.concatenate(extremes[np.newaxis])
+        minimum, maximum = (all_extremes[:, 0].min(), all_extremes[:, 1].max()) if self.synapses else (0.0, 0.0)
+        sample = ranks.concatenate(projection.weights[self._positions])[self._order]
+        record = (step * self._dt, mean, variance, minimum, maximum, ranks.sum(histogram), sample)
+        self._records.append(record)
+
+    def take(self, dtype: str) -> list[Record]:
+        """Records since the last call."""
+        records, self._records = self._records, []
+        time, mean, variance, minimum, maximum = (np.array([record[k] for record in records]) for k in range(5))
+        k = len(records)
+        histogram = np.array([record[5] for record in records], np.int64).reshape(k, self._n_bins)
+        sample = np.array([record[6] for record in records], dtype).reshape(k, self._order.size)
+        return layout.weights(
+            self._name,
+            self._scale,
+            self.synapses,
+            time,
+            mean,
+            variance,
+            minimum,
+            maximum,
+            histogram,
+            np.linspace(*self._edges, self._n_bins + 1),
+            sample,
+            self._sample_source,
+            self._sample_target,
+            self._ranks.is_first,
+        )
+
+
+def _spike_record(capacity: int) -> SpikeRecord:
+    return SpikeRecord(np.empty(capacity, np.int32), np.empty(capacity, np.int32), np.zeros(1, np.int64))
+
+
+def _choose_neurons(experiment: Experiment, name: str) -> list[int]:
+    traces = experiment.recording.traces.get(name)
+    if traces is None:
+        return []
+    if isinstance(traces.neurons, list):
+        return list(traces.neurons)
+    hashes = np.empty(experiment.populations[name].size, np.uint64)
+    hash_ids(stream_key(experiment.seed.state, "neuron sample", name), 0, hashes)
+    return sorted(np.argsort(hashes, kind="stable")[: traces.neurons].tolist())
+
+
+def _shift(rows: NDArray[np.int64], n: int) -> None:
+    """Drop the first n rows, and move what follows to the front."""
+    kept = rows[n:].copy()
+    rows[: kept.shape[0]] = kept
+    rows[kept.shape[0] :] = 0
+
+
+def _sum_in_order(values: NDArray[np.float64]) -> float:
+    return float(np.add.accumulate(values)[-1]) if values.size else 0.0

@@ -1,0 +1,122 @@
+"""The command `steelyard`: what can be typed, and what each kind of error becomes."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from mpi_engine.experiment import ExperimentError, find_warnings, load_experiment
+from mpi_engine.output.difference import differences
+from mpi_engine.output.reader import RunError, open_run
+from orchestration import doctor as health
+from orchestration import inspection, progress
+from orchestration.launcher import Outcome, prepare
+
+app = typer.Typer(help="Distributed simulation of plastic, correlated, balanced spiking networks.")
+
+_console = Console()
+_errors = Console(stderr=True)
+
+ExperimentFile = Annotated[Path, typer.Argument(metavar="FILE", help="The experiment, a TOML file.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="K=V", help="Override a key, like populations.E.size=4000.")
+]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", exists=True, help="A run directory or a run.h5.")]
+
+
+@app.command()
+def check(file: ExperimentFile, overrides: Overrides = None) -> None:
+    """Print the resolved experiment, or everything that is wrong with it."""
+    experiment = load_experiment(file, overrides or ())
+    print(experiment.to_toml(), end="")
+    for warning in find_warnings(experiment):
+        progress.say(_errors, f"warning: {file}: {warning}")
+
+
+@app.command()
+def run(
+    file: ExperimentFile,
+    ranks: Annotated[int, typer.Option("-n", metavar="RANKS", help="Number of MPI ranks.")] = 1,
+    directory: Annotated[
+        Path | None, typer.Option("-o", metavar="DIR", help="The run directory; runs/FILE-HASH if not given.")
+    ] = None,
+    overrides: Overrides = None,
+    writer: Annotated[
+        Literal["parallel", "gather"] | None,
+        typer.Option(help="All ranks write, or rank 0 does for all; parallel where possible, if not given."),
+    ] = None,
+) -> None:
+    """Simulate an experiment on a number of MPI ranks."""
+    launch = prepare(file, directory, ranks, overrides or (), writer)
+    raise typer.Exit(progress.follow(launch, _console, _errors))
+
+
+@app.command()
+def inspect(path: RunPath) -> None:
+    """Show what a run holds, also while it goes."""
+    inspection.show(open_run(path), _console)
+
+
+@app.command()
+def diff(
+    first: Annotated[Path, typer.Argument(metavar="A", exists=True, help="A run directory or a run.h5.")],
+    second: Annotated[Path, typer.Argument(metavar="B", exists=True, help="Another one.")],
+) -> None:
+    """Say where the data of two runs differ. Exit code 1 if they do."""
+    lines = differences(first, second)
+    print("\n".join(lines) or "identical outside /provenance")
+    raise typer.Exit(1 if lines else 0)
+
+
+@app.command()
+def verify(path: RunPath) -> None:
+    """Compare every dataset of a run with its checksum. Exit code 4 if something is damaged."""
+    if problems := open_run(path).verify():
+        raise RunError("\n".join(problems))
+    print("every dataset has its checksum")
+
+
+@app.command()
+def report(
+    paths: Annotated[list[Path], typer.Argument(metavar="RUN...", exists=True, help="Runs to show together.")],
+    output: Annotated[Path, typer.Option("-o", metavar="FILE", help="The page.")] = Path("report.html"),
+) -> None:
+    """Write a page with the pictures of runs, and what was measured beside what theory predicts."""
+    from analysis.report import report as page  # noqa: PLC0415  (plotting takes a second to import)
+
+    output.write_text(page([open_run(path) for path in paths]), encoding="utf-8")
+    print(output)
+
+
+@app.command()
+def doctor() -> None:
+    """Show what this machine offers to runs, and what to do about what is missing. Exit code 1 if runs will fail."""
+    if not health.show(health.examine(), _console):
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Run the command; errors of the user become one line each, on standard error."""
+    try:
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False) or Outcome.DONE
+    except ExperimentError as error:
+        code = _refuse(str(error), Outcome.WRONG)
+    except typer.TyperException as error:
+        code = _refuse(f"command: {error.format_message().rstrip('.')}; see steelyard --help", Outcome.WRONG)
+    except RunError as error:
+        code = _refuse(str(error), Outcome.DAMAGED)
+    except Exception:
+        traceback.print_exc()
+        code = _refuse("this is a bug; please report it with the lines above", Outcome.BUG)
+    sys.exit(code)
+
+
+def _refuse(reasons: str, outcome: Outcome) -> Outcome:
+    for reason in reasons.splitlines():
+        progress.say(_errors, reason)
+    return outcome

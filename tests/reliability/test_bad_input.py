@@ -1,0 +1,242 @@
+"""Every bad input gives one clear message, exit code 2, no word of MPI, and writes nothing."""
+
+from __future__ import annotations
+
+import stat
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mpi_engine.experiment import ExperimentError, parse_experiment
+from orchestration.cli import main
+
+Table = dict[str, Any]
+Make = Callable[..., Table]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command said."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def steelyard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]):
+    """Type a command in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["steelyard", *arguments])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        return Answer(int(caught.value.code), *capfd.readouterr())
+
+    return run
+
+
+def refused(answer: Answer, *words: str) -> None:
+    """Assert that a command was refused in one line that has some words, and said nothing else."""
+    assert answer.code == 2, answer.err
+    assert answer.out == ""
+    lines = answer.err.splitlines()
+    assert len(lines) == 1, answer.err
+    assert lines[0].startswith("steelyard: ")
+    for word in words:
+        assert word in lines[0]
+
+
+BAD_EXPERIMENTS = {
+    "unknown key": ({"populations": {"E": {"sizes": 5}}}, "populations.E.sizes", "did you mean size?"),
+    "wrong unit": ({"run": {"duration_s": 1.0}}, "run.duration_s", "did you mean duration_ms?"),
+    "negative size": ({"populations": {"E": {"size": -4}}}, "populations.E.size", "-4"),
+    "no size": ({"populations": {"E": {"size": 0}}}, "populations.E.size", "0"),
+    "text for a number": ({"populations": {"E": {"size": "many"}}}, "populations.E.size", "whole number"),
+    "fraction of a neuron": ({"populations": {"E": {"size": 4.5}}}, "populations.E.size", "4.5"),
+    "duration off the step": ({"run": {"duration_ms": 100.05}}, "run.duration_ms", "run.dt_ms"),
+    "bin off the sample": ({"recording": {"rates": {"bin_ms": 0.3}}}, "recording.rates.bin_ms", "sample_ms"),
+    "missing population": ({"projections": {"E_to_E": {"target": "F"}}}, "projections.E_to_E.target", "'F'"),
+    "missing synapse": ({"projections": {"E_to_E": {"synapse": "slow"}}}, "projections.E_to_E.synapse", "slow"),
+    "probability": ({"projections": {"E_to_E": {"probability": 1.5}}}, "projections.E_to_E.probability", "1.5"),
+    "two ways to connect": ({"projections": {"E_to_E": {"in_degree": 3}}}, "projections.E_to_E", "in_degree"),
+    "too many sources": ({"projections": {"E_to_I": {"in_degree": 84}}}, "projections.E_to_I.in_degree", "83"),
+    "NaN": ({"inputs": {"X": {"rate_hz": float("nan")}}}, "inputs.X.rate_hz", "nan"),
+    "infinity": ({"run": {"duration_ms": float("inf")}}, "run.duration_ms", "inf"),
+    "trace of nobody": ({"recording": {"traces": {"E": {"neurons": [83]}}}}, "recording.traces.E.neurons", "83"),
+    "no such rule": ({"plasticity": {"homeostatic": {"rule": "hebb"}}}, "plasticity.homeostatic.rule", "hebb"),
+}
+
+
+@pytest.mark.parametrize(("changes", "key", "word"), BAD_EXPERIMENTS.values(), ids=BAD_EXPERIMENTS)
+def test_bad_experiment(changes: Table, key: str, word: str, small_experiment: Make, tmp_path: Path, steelyard) -> None:
+    file = tmp_path / "bad.toml"
+    file.write_text(tomli_w.dumps(small_experiment(**changes)))
+    answer = steelyard("run", "bad.toml", "-n", "2")
+    refused(answer, f"bad.toml: {key}", word)
+    assert steelyard("check", "bad.toml") == answer
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_all_errors_at_once(small_experiment: Make, tmp_path: Path, steelyard) -> None:
+    changes = {"populations": {"E": {"size": -4}}, "run": {"dt": 0.1}, "projections": {"I_to_E": {"target": "F"}}}
+    (tmp_path / "bad.toml").write_text(tomli_w.dumps(small_experiment(**changes)))
+    answer = steelyard("check", "bad.toml")
+    assert answer.code == 2
+    keys = [line.split(": ")[2].split(" = ")[0] for line in answer.err.splitlines()]
+    assert sorted(keys) == ["populations.E.size", "projections.I_to_E.target", "run.dt"]
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [(b"[run\n", "is not TOML"), (b"\xff\xfe\x00", "UTF-8"), (b"", "run"), (None, "does not exist")],
+    ids=["not TOML", "not text", "empty", "missing"],
+)
+def test_bad_file(content: bytes | None, word: str, tmp_path: Path, steelyard) -> None:
+    if content is not None:
+        (tmp_path / "bad.toml").write_bytes(content)
+    answer = steelyard("run", "bad.toml")
+    assert answer.code == 2
+    lines = answer.err.splitlines()
+    assert lines and all(line.startswith("steelyard: bad.toml: ") for line in lines)
+    assert word in answer.err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.fixture
+def good(small_experiment: Make, tmp_path: Path) -> Path:
+    """Write a valid experiment."""
+    file = tmp_path / "good.toml"
+    file.write_text(tomli_w.dumps(small_experiment()))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (["-n", "0"], "-n = 0"),
+        (["-n", "-2"], "-n = -2"),
+        (["-n", "two"], "'-n'"),
+        (["--set", "populations.E.size"], "populations.E.size"),
+        (["--set", "populations.E.size=0"], "populations.E.size"),
+        (["--set", "populations.E.size.unit=3"], "populations.E.size"),
+        (["--set", "seed=-1"], "seed"),
+        (["--writer", "slow"], "slow"),
+        (["--rank", "2"], "--rank"),
+        (["more.toml"], "more.toml"),
+    ],
+    ids=" ".join,
+)
+def test_bad_command(arguments: list[str], word: str, good: Path, tmp_path: Path, steelyard) -> None:
+    refused(steelyard("run", good.name, *arguments), word)
+    assert list(tmp_path.iterdir()) == [good]
+
+
+@pytest.mark.parametrize("content", ["experiment.toml", "notes.txt"])
+def test_directory_is_taken(content: str, good: Path, tmp_path: Path, steelyard) -> None:
+    directory = tmp_path / "taken"
+    directory.mkdir()
+    (directory / content).write_text("mine")
+    refused(steelyard("run", good.name, "-n", "2", "-o", "taken"), "-o = taken", "directory")
+    assert [path.read_text() for path in directory.iterdir()] == ["mine"]
+
+
+def test_directory_is_a_file(good: Path, steelyard) -> None:
+    refused(steelyard("run", good.name, "-o", good.name), "is a file")
+
+
+@pytest.mark.parametrize("command", ["inspect", "verify", "report", "diff"])
+def test_no_such_run(command: str, good: Path, steelyard) -> None:
+    refused(steelyard(command, *["nowhere"] * (2 if command == "diff" else 1)), "nowhere")
+
+
+@pytest.fixture
+def wrong_mpirun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a launcher of another MPI: it starts processes that do not find each other."""
+    path = tmp_path_factory.mktemp("bin") / "mpirun"
+    path.write_text(
+        '#!/bin/sh\nn=$2; shift 2\nfor rank in $(seq 0 $((n - 1))); do\n'
+        '    PMI_RANK=$rank PMI_SIZE=$n "$@" & started="$started $!"\ndone\n'
+        'code=0; for process in $started; do wait "$process" || code=$?; done; exit $code\n'
+    )
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_wrong_mpirun(wrong_mpirun: Path, good: Path, tmp_path: Path, steelyard, monkeypatch) -> None:
+    monkeypatch.setenv("PATH", str(wrong_mpirun.parent), prepend=":")
+    refused(steelyard("run", good.name, "-n", "2"), "mpirun", "size 1")
+    assert not list(tmp_path.glob("runs/*/*"))
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_bad_experiment_at_the_engines_door(ranks: int, good: Path, tmp_path: Path, mpirun) -> None:
+    directory = tmp_path / "run"
+    done = mpirun(ranks, "-m", "mpi_engine", "run", good, "-o", directory, "--set", "populations.E.size=-4")
+    assert done.returncode == 2
+    messages = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("steelyard: ")]
+    assert len(messages) == 1 and "populations.E.size" in messages[0]
+    assert "Traceback" not in done.stderr
+    assert not directory.exists()
+
+
+def key_paths(table: Table, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """List the paths of all keys of nested tables."""
+    found = []
+    for key, value in table.items():
+        found.append((*before, key))
+        if isinstance(value, dict):
+            found += key_paths(value, (*before, key))
+    return found
+
+
+TEXT = st.text(st.characters(categories=["L", "N", "P"]), max_size=5)
+JUNK = st.one_of(
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    TEXT,
+    st.lists(st.integers(), max_size=3),
+    st.dictionaries(TEXT, st.integers(), max_size=2),
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), value=JUNK)
+def test_any_value_is_taken_or_refused_by_name(data: st.DataObject, value: Any, small_experiment: Make) -> None:
+    table = small_experiment()
+    *parents, key = data.draw(st.sampled_from(key_paths(table)))
+    branch = table
+    for parent in parents:
+        branch = branch[parent]
+    branch[key] = value
+    try:
+        parse_experiment(table)
+    except ExperimentError as error:
+        assert error.problems
+        for problem in error.problems:
+            assert problem.key and problem.remedy
+            assert len(str(problem).splitlines()) == 1
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), key=st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True))
+def test_unknown_keys_are_refused(data: st.DataObject, key: str, small_experiment: Make) -> None:
+    table = small_experiment()
+    models = [(), ("run",), ("populations", "E"), ("inputs", "X"), ("projections", "E_to_E"), ("recording", "rates")]
+    where = data.draw(st.sampled_from(models))
+    branch = table
+    for part in where:
+        branch = branch[part]
+    branch[f"{key}_"] = 1
+    with pytest.raises(ExperimentError) as caught:
+        parse_experiment(table)
+    assert ".".join([*where, f"{key}_"]) in [problem.key for problem in caught.value.problems]

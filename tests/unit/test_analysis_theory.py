@@ -1,0 +1,219 @@
+"""The closed numbers of the theory of Akil, Rosenbaum & Josić (2021), and its general forms against each other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import analysis
+from analysis.theory.balance import NoBalance, balanced_rates, mean_field, rheobase
+from analysis.theory.covariance import (
+    asynchronous_count_covariance,
+    correlated_count_covariance,
+    cross_spectrum,
+    trace_covariance,
+)
+from analysis.theory.plasticity import fixed_point, weight_drift
+from mpi_engine.experiment import Experiment, load_experiment
+
+EXAMPLE = Path(analysis.__file__).parent / "studies" / "akil2021" / "homeostatic.toml"
+
+
+def experiment(*overrides: str, correlation: float = 0.0) -> Experiment:
+    return load_experiment(EXAMPLE, [f"inputs.X.correlation={correlation}", *overrides])
+
+
+def static(*overrides: str, correlation: float = 0.0) -> Experiment:
+    whole = experiment(*overrides, correlation=correlation)
+    projections = {name: p.model_copy(update={"plasticity": None}) for name, p in whole.projections.items()}
+    return whole.model_copy(update={"projections": projections})
+
+
+def kohonen(beta: float, correlation: float = 0.0, start: float = 1.0) -> Experiment:
+    rule = f'{{rule = "kohonen", tau_ms = 200.0, learning_rate = 0.01, beta_mv = {float(beta)}}}'
+    return experiment_with("E_to_E", rule, f"projections.E_to_E.weight_mv={start}", correlation=correlation)
+
+
+def experiment_with(projection: str, rule: str, *overrides: str, correlation: float = 0.0) -> Experiment:
+    whole = experiment(
+        f"plasticity.tested={rule}",
+        f"projections.{projection}.plasticity=tested",
+        "projections.I_to_E.weight_mv=-100.0",
+        *overrides,
+        correlation=correlation,
+    )
+    projections = {
+        name: p.model_copy(update={"plasticity": p.plasticity if name == projection else None})
+        for name, p in whole.projections.items()
+    }
+    return whole.model_copy(update={"projections": projections})
+
+
+def inhibition_on_both(correlation: float = 0.0) -> Experiment:
+    rule = (
+        '{rule = "homeostatic", tau_ms = 200.0, learning_rate_mv = 0.005, target_rate_hz = 20.0, '
+        "weight_norm_mv = -200.0}"
+    )
+    return experiment(
+        f"plasticity.of_I={rule}", "projections.I_to_I.plasticity=of_I", correlation=correlation
+    )
+
+
+def test_mean_field_of_the_default_network() -> None:
+    field = mean_field(static())
+    np.testing.assert_allclose(field.recurrent, [[2, -3], [9, -5]], rtol=1e-14)
+    np.testing.assert_allclose(field.feedforward, [[3.6], [2.7]], rtol=1e-14)
+    np.testing.assert_allclose(1e3 * balanced_rates(field), [5.8235, 15.882], atol=5e-4)
+
+
+def test_fixed_in_degree_and_unscaled_weights_give_the_same_mean_field() -> None:
+    whole = static()
+    projections = {
+        name: p.model_copy(
+            update={
+                "probability": None,
+                "in_degree": round(0.1 * whole.sizes[p.source]),
+                "weight_mv": p.weight_mv / 5000**0.5,
+                "weight_scaling": "none",
+            }
+        )
+        for name, p in whole.projections.items()
+    }
+    field = mean_field(whole.model_copy(update={"projections": projections}))
+    np.testing.assert_allclose(field.recurrent, mean_field(whole).recurrent, rtol=1e-14)
+    np.testing.assert_allclose(field.feedforward, mean_field(whole).feedforward, rtol=1e-14)
+
+
+def test_net_input_enters_as_the_exact_identity() -> None:
+    field = mean_field(static())
+    net = np.array([0.335, 0.2])
+    rates = balanced_rates(field, net)
+    current = 5000**0.5 * (field.recurrent @ rates + field.feedforward @ field.input_rates_khz)
+    np.testing.assert_allclose(current, net, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("j_ee", "r_e", "r_i"), [(1.0, 7.159, 18.286), (20.0, 12.6, 28.08)])
+def test_rates_in_closed_form(j_ee: float, r_e: float, r_i: float) -> None:
+    field = mean_field(static(f"projections.E_to_E.weight_mv={j_ee}", "projections.I_to_E.weight_mv=-100.0"))
+    assert r_e == pytest.approx(315 / (45 - j_ee), abs=1e-3)
+    np.testing.assert_allclose(1e3 * balanced_rates(field), [r_e, r_i], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["projections.I_to_E.weight_mv=-50.0"], "runs away"),
+        (["projections.X_to_E.weight_mv=60.0"], "population E would need"),
+        (["projections.E_to_E.weight_mv=0.0", "projections.E_to_I.weight_mv=0.0"], "singular"),
+    ],
+)
+def test_no_balance_is_said(overrides: list[str], reason: str) -> None:
+    with pytest.raises(NoBalance, match=reason):
+        balanced_rates(mean_field(static(*overrides)))
+
+
+def test_rheobase() -> None:
+    assert rheobase(static().neurons["cortical"]) == pytest.approx(16 / 15)
+
+
+def test_count_covariances() -> None:
+    whole = static(correlation=0.1)
+    correlated = correlated_count_covariance(whole, mean_field(whole), 250.0)
+    np.testing.assert_allclose(correlated, [[0.0848, 0.2312], [0.2312, 0.6306]], atol=5e-5)
+    asynchronous = asynchronous_count_covariance(whole, mean_field(whole), 250.0)
+    np.testing.assert_allclose(asynchronous, [[0.00085, 0.00231], [0.00231, 0.00631]], atol=5e-6)
+
+
+def test_count_covariance_is_the_spectrum_at_zero_frequency() -> None:
+    whole = static(correlation=0.3)
+    spectrum = cross_spectrum(whole, np.zeros(1))[0]
+    np.testing.assert_allclose(spectrum.imag, 0)
+    closed = correlated_count_covariance(whole, mean_field(whole), 100.0)
+    np.testing.assert_allclose(100.0 * spectrum[:2, :2].real, closed, rtol=1e-12)
+    assert spectrum[2, 2].real == pytest.approx(0.3 * 0.01)
+
+
+def test_trace_covariance_of_the_input_in_closed_form() -> None:
+    """<x S> of two jittered copies: the difference of two jitters is Gaussian with twice the variance."""
+    erfcx = pytest.importorskip("scipy.special").erfcx
+    whole = static(correlation=0.2)
+    measured = trace_covariance(whole, 20.0)[2, 2]
+    assert measured == pytest.approx(0.2 * 0.01 * erfcx(5.0 / 20.0) / 2, rel=1e-10)
+
+
+def test_no_jitter_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"inputs\.X\.jitter_ms = 0"):
+        trace_covariance(static("inputs.X.jitter_ms=0.0", correlation=0.1), 20.0)
+
+
+@pytest.mark.parametrize("start", [-250.0, -150.0, -100.0, -60.0])
+def test_homeostatic_fixed_point(start: float) -> None:
+    state = fixed_point(experiment(f"projections.I_to_E.weight_mv={start}"))
+    assert state.weights_mv["I_to_E"] == pytest.approx(-119.658, abs=5e-4)
+    assert state.rates_hz["E"] == pytest.approx(10.0)
+    assert state.rates_hz["I"] == pytest.approx(23.4)
+
+
+@pytest.mark.parametrize(("tau_ms", "weight", "error"), [(50.0, -123.6959, 5e-5), (200.0, -120.83, 5e-3)])
+def test_correlated_homeostatic_fixed_point(tau_ms: float, weight: float, error: float) -> None:
+    state = fixed_point(experiment(f"plasticity.homeostatic.tau_ms={tau_ms}", correlation=0.1))
+    assert state.weights_mv["I_to_E"] == pytest.approx(weight, abs=error)
+    assert state.rates_hz["E"] < 10.0
+
+
+@pytest.mark.parametrize(
+    ("correlation", "weights", "error"), [(0.0, (-140.0, -292.5), 1e-6), (0.1, (-142.129, -294.076), 2e-3)]
+)
+def test_homeostatic_fixed_point_on_both_populations(
+    correlation: float, weights: tuple[float, float], error: float
+) -> None:
+    state = fixed_point(inhibition_on_both(correlation))
+    assert (state.weights_mv["I_to_E"], state.weights_mv["I_to_I"]) == pytest.approx(weights, abs=error)
+
+
+@pytest.mark.parametrize(
+    ("correlation", "weight", "error"), [(0.0, 3.0, 1e-9), (0.1, 3.078, 5e-4), (0.3, 3.23, 6e-3), (1.0, 3.79, 6e-3)]
+)
+def test_kohonen_fixed_point(correlation: float, weight: float, error: float) -> None:
+    assert fixed_point(kohonen(2.0, correlation)).weights_mv["E_to_E"] == pytest.approx(weight, abs=error)
+
+
+def test_kohonen_loses_its_fixed_point_in_a_saddle_node() -> None:
+    assert fixed_point(kohonen(8.035)).weights_mv["E_to_E"] == pytest.approx(22.5, abs=0.5)
+    with pytest.raises(NoBalance, match="no fixed point"):
+        fixed_point(kohonen(8.037))
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.1, 1.0])
+def test_soft_hebbian_fixed_point_does_not_depend_on_correlation(correlation: float) -> None:
+    rule = '{rule = "hebbian_soft", tau_ms = 200.0, learning_rate = 0.001, weight_max_mv = 30.0}'
+    state = fixed_point(experiment_with("E_to_E", rule, correlation=correlation))
+    assert state.weights_mv["E_to_E"] == pytest.approx(30.0)
+
+
+def test_oja_fixed_point() -> None:
+    rule = '{rule = "oja", tau_ms = 200.0, learning_rate = 0.01, beta_mv = 25.0}'
+    whole = experiment_with("E_to_E", rule, "projections.E_to_E.weight_mv=10.0", correlation=0.1)
+    assert fixed_point(whole).weights_mv["E_to_E"] == pytest.approx(25.0)
+
+
+def test_classical_hebbian_does_not_drift() -> None:
+    rule = '{rule = "hebbian_hard", tau_ms = 200.0, learning_rate_mv = 0.001}'
+    whole = experiment_with("E_to_E", rule)
+    assert weight_drift(whole, {"E_to_E": 25.0})["E_to_E"] == pytest.approx(0.0, abs=1e-18)
+
+
+def test_homeostatic_drift_in_closed_form() -> None:
+    """dj/dt = -(eta sqrt(N) / j_norm) j (2 tau r_E r_I - alpha r_I), weights in their own scaling."""
+    whole = experiment()
+    r_e, r_i = balanced_rates(mean_field(whole))
+    expected = -(0.005 * 5000**0.5 / -200.0) * -150.0 * (2 * 200.0 * r_e * r_i - 2 * 0.01 * 200.0 * r_i)
+    assert weight_drift(whole, {"I_to_E": -150.0})["I_to_E"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_static_network_has_its_balanced_rates_as_fixed_point() -> None:
+    state = fixed_point(static())
+    assert state.weights_mv == {}
+    assert state.rates_hz["I"] == pytest.approx(15.882, abs=1e-3)
