@@ -113,7 +113,7 @@ def common_mode_error(windows: int) -> float:
 
 
 def block_error(values: Array, blocks: int, covariates: Sequence[NDArray[np.generic]] = ()) -> float:
-    """Standard error of the mean of a series, from the means of consecutive blocks.
+    """Estimate the standard error of a series' mean from the means of consecutive blocks.
 
     Parameters
     ----------

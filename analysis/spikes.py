@@ -49,7 +49,9 @@ def window_counts(
 
 def rates_hz(times_ms: Array, ids: Counts, size: int, start_ms: float, stop_ms: float) -> Array:
     """Rate of each neuron [n] in Hz; parameters as for `window_counts`."""
-    return 1e3 / (stop_ms - start_ms) * window_counts(times_ms, ids, size, start_ms, stop_ms, stop_ms - start_ms)[0]
+    counts = window_counts(times_ms, ids, size, start_ms, stop_ms, stop_ms - start_ms)[0]
+    rates: Array = 1e3 / (stop_ms - start_ms) * counts
+    return rates
 
 
 def fano_factors(counts: Counts) -> Array:
@@ -67,7 +69,8 @@ def fano_factors(counts: Counts) -> Array:
     """
     mean = counts.mean(axis=0)
     variance = counts.var(axis=0, ddof=1)
-    return np.divide(variance, mean, out=np.full(mean.shape, np.nan), where=mean > 0)
+    factors: Array = np.divide(variance, mean, out=np.full(mean.shape, np.nan), where=mean > 0)
+    return factors
 
 
 def coefficients_of_variation(times_ms: Array, ids: Counts, size: int) -> Array:
@@ -92,7 +95,9 @@ def coefficients_of_variation(times_ms: Array, ids: Counts, size: int) -> Array:
     n = np.bincount(owner, minlength=size)
     mean = np.bincount(owner, intervals, size) / np.maximum(n, 1)
     variance = np.bincount(owner, (intervals - mean[owner]) ** 2, size) / np.maximum(n - 1, 1)
-    return np.divide(np.sqrt(variance), mean, out=np.full(size, np.nan), where=(n >= 2) & (mean > 0))
+    enough = (n >= 2) & (mean > 0)
+    coefficients: Array = np.divide(np.sqrt(variance), mean, out=np.full(size, np.nan), where=enough)
+    return coefficients
 
 
 def trace_average(

@@ -1,4 +1,4 @@
-r"""Weights as they are named, as they act, and as the postsynaptic neuron feels them: :math:`\langle J r \rangle / \langle r \rangle`.
+r"""Weights as they are named, as they act, and as neurons feel them: :math:`\langle J r \rangle / \langle r \rangle`.
 
 Under plasticity a weight and the rate of its source are correlated, so that the mean weight does not tell the mean
 current; the rate-weighted mean does.

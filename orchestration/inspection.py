@@ -9,6 +9,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from mpi_engine.output.layout import PROVENANCE
 from mpi_engine.output.reader import RunReader
 from orchestration.progress import read_status
 
@@ -17,7 +18,7 @@ _SILENT_S = 60.0
 
 
 def show(run: RunReader, console: Console) -> None:
-    """Print title, state, populations with their rates, and every dataset of a run.
+    """Print title, state, origin, populations with their rates, and every recorded dataset of a run.
 
     Parameters
     ----------
@@ -41,11 +42,15 @@ def show(run: RunReader, console: Console) -> None:
     sealed = run.sealed()
     size = sum(path.stat().st_size for path in sealed.files)
     summary.add_row("on disk", f"{decimal(size)} in {len(sealed.files)} file{'s' * (len(sealed.files) > 1)}")
+    if run.finished:
+        summary.add_row("made", _origin(run))
     for population, neurons in run.experiment.sizes.items():
         summary.add_row(population, f"{neurons} {_kind(run, population)}{_rate(run, population)}")
     datasets = Table("dataset", "shape", "type", "units", box=None, padding=(0, 2, 0, 0))
     attributes = sealed.attributes()
     for path in sealed.paths:
+        if path.startswith(PROVENANCE):
+            continue
         shape = " x ".join(map(str, sealed.shape(path))) or "one"
         datasets.add_row(path, shape, str(sealed.entry(path).dtype), str(attributes[path].get("units", "")))
     console.print(summary, "", datasets)
@@ -58,12 +63,16 @@ def _state(run: RunReader) -> str:
     status = read_status(run.directory)
     if not status:
         return "incomplete: it has not begun"
-    silent_s = time.time() - status["updated"]
-    if status["phase"] in ("failed", "stopped"):
-        return f"{status['phase']} at step {status['step']} of {status['n_steps']}"
-    if silent_s > _SILENT_S:
-        return f"incomplete: no sign of life for {silent_s / 60:.0f} min"
-    return f"{status['phase']}, step {status['step']} of {status['n_steps']}"
+    phase, silent_s = status["phase"], time.time() - status["updated"]
+    if phase not in ("failed", "stopped") and silent_s > _SILENT_S:
+        phase = f"incomplete: no sign of life for {silent_s / 60:.0f} min"
+    return f"{phase}, step {status['step']} of {status['n_steps']}" if "step" in status else str(phase)
+
+
+def _origin(run: RunReader) -> str:
+    made = run.provenance
+    hosts = ", ".join(sorted(set(made["hosts"])))
+    return f"{made['start']}, {made['ranks']} rank{'s' * (made['ranks'] > 1)} on {hosts}, {made['writer']}"
 
 
 def _kind(run: RunReader, population: str) -> str:

@@ -206,16 +206,16 @@ class Engine:
         What to start.
     ranks : int
         Number of ranks that it will have.
-    stdout, stderr : file, optional
-        Where the engine and its launcher write; this process's own if not given.
+    stdout, stderr : file or int, optional
+        Where the engine and its launcher write, as for `subprocess.Popen`; this process's own if not given.
     """
 
     def __init__(
         self,
         command: Sequence[str],
         ranks: int,
-        stdout: IO[bytes] | None = None,
-        stderr: IO[bytes] | None = None,
+        stdout: IO[bytes] | int | None = None,
+        stderr: IO[bytes] | int | None = None,
     ) -> None:
         self.requests = 0
         self._process = subprocess.Popen(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 import sys
 import tempfile
 from contextlib import nullcontext
@@ -22,6 +23,9 @@ from orchestration.launcher import Engine, Launch, Outcome, count_cores, forward
 _REFRESH_S = 0.2
 
 _PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
+
+_UNDERSTOOD = set(Outcome) - {Outcome.BUG}
+"""Exit codes with which an engine has said what there is to say: a launcher's words about them are noise."""
 
 _ACTIVITIES = {
     "building": "building the network",
@@ -48,21 +52,28 @@ def follow(launch: Launch, console: Console, errors: Console) -> int:
     if launch.ranks > (cores := count_cores()):
         say(errors, f"{launch.ranks} ranks share {cores} cores: the result is the same, -n {cores} is faster")
     on_terminal = sys.stdout.isatty() and not console.is_dumb_terminal
-    with tempfile.TemporaryFile() as lines, tempfile.TemporaryFile() as noise:
+    lines = subprocess.DEVNULL if on_terminal else None    # they are in log.txt too
+    with tempfile.TemporaryFile() as noise:
         with (
             Live(console=console, auto_refresh=False, transient=True) if on_terminal else nullcontext() as live,
-            Engine(launch.command(), launch.ranks, lines if on_terminal else None, noise) as engine,
+            Engine(launch.command(), launch.ranks, lines, noise) as engine,
             forwarded_signals(engine),
         ):
             code = _wait(engine, launch.directory, live, errors)
-        if code in set(Outcome) - {Outcome.BUG}:
-            _repeat_reasons(errors, lines, noise)
-        elif not engine.requests:
+        was_stopped = code == Outcome.STOPPED or (engine.requests > 0 and code not in set(Outcome))
+        if code in _UNDERSTOOD or was_stopped:
+            _repeat_reasons(errors, noise)
+        else:
             _repeat(errors, noise)
             say(errors, _failure(code))
-    end = _end(launch.directory, code, engine.requests > 0)
-    if end:
-        console.print(f"{end}; next: steelyard inspect {launch.directory}", **_PLAIN)
+    if code == Outcome.DONE:
+        run_file = launch.directory / "run.h5"
+        end = f"{run_file} ({decimal(run_file.stat().st_size)})"
+    elif was_stopped and launch.directory.exists():
+        end = "stopped before the end"
+    else:
+        return code
+    console.print(f"{end}; next: steelyard inspect {launch.directory}", **_PLAIN)
     return code
 
 
@@ -80,10 +91,10 @@ def picture(status: dict[str, Any]) -> RenderableType:
         A bar with the biological time, the speed and the remaining time, and the rates under it; or, while the engine
         does something of unknown length, the name of that.
     """
-    phase = status.get("phase", "starting")
     line = Table.grid(padding=(0, 2), expand=True)
     line.add_column(ratio=1)
-    if phase != "running":
+    if "speed" not in status or status["time_ms"] >= status["duration_ms"]:
+        phase = status.get("phase", "starting")
         line.add_column(no_wrap=True)
         line.add_row(ProgressBar(pulse=True), _ACTIVITIES.get(phase, phase))
         return line
@@ -113,21 +124,11 @@ def say(errors: Console, message: str) -> None:
     errors.print(f"steelyard: {message}", **_PLAIN)
 
 
-def _end(directory: Path, code: int, was_asked: bool) -> str:
-    """Say in a few words what a run has left; nothing if it has failed."""
-    if code == Outcome.DONE:
-        run_file = directory / "run.h5"
-        return f"{run_file} ({decimal(run_file.stat().st_size)})"
-    if code == Outcome.STOPPED:
-        return "stopped"
-    return "ended at once" if was_asked and directory.exists() else ""
-
-
 def _failure(code: int) -> str:
     """Say how an engine ended that did not end by itself."""
-    if code > 128:
-        return f"killed by {signal.Signals(code - 128).name}; if nobody did it, look for lack of memory"
-    return f"the engine failed with code {code}; its words are above"
+    if code == 128 + signal.SIGKILL:
+        return "the engine was killed; if nobody did it, the machine ran out of memory: see steelyard doctor"
+    return f"the engine failed with code {code}; what it said is above, and in log.txt"
 
 
 def _wait(engine: Engine, directory: Path, live: Live | None, errors: Console) -> int:
@@ -147,12 +148,10 @@ def _repeat(errors: Console, stream: IO[bytes]) -> None:
     errors.print(stream.read().decode(errors="replace").rstrip(), **_PLAIN)
 
 
-def _repeat_reasons(errors: Console, *streams: IO[bytes]) -> None:
-    """Print the engine's own messages out of what was kept back, each once, without a launcher's words around them."""
-    for stream in streams:
-        stream.seek(0)
-    lines = dict.fromkeys(line.decode(errors="replace").rstrip() for stream in streams for line in stream)
-    for line in lines:
+def _repeat_reasons(errors: Console, stream: IO[bytes]) -> None:
+    """Print the engine's messages out of what was kept back, each once, without the launcher's words around them."""
+    stream.seek(0)
+    for line in dict.fromkeys(line.decode(errors="replace").rstrip() for line in stream):
         if line.startswith("steelyard: "):
             errors.print(line, **_PLAIN)
 

@@ -15,7 +15,9 @@ from orchestration.launcher import engine_environment, find_mpirun
 
 MPI_TIMEOUT_S = 120
 
-_SMALL = {
+Table = dict[str, Any]
+
+_SMALL: Table = {
     "title": "A small plastic network",
     "seed": 7,
     "run": {"duration_ms": 200.0, "dt_ms": 0.1},
@@ -71,17 +73,17 @@ _SMALL = {
 }
 
 
-@pytest.fixture
-def small_experiment() -> Callable[..., dict[str, Any]]:
+@pytest.fixture(scope="session")
+def small_experiment() -> Callable[..., Table]:
     """Make the table of a small plastic network; parts given by name are merged into it, key by key."""
 
-    def make(**changes: Any) -> dict[str, Any]:
+    def make(**changes: Any) -> Table:
         return _merged(_SMALL, changes)
 
     return make
 
 
-def _merged(table: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def _merged(table: Table, changes: Table) -> Table:
     merged = deepcopy(table)
     for key, value in changes.items():
         nested = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -89,7 +91,7 @@ def _merged(table: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def mpirun() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run this Python with some arguments on a number of real MPI ranks and return what it did."""
 

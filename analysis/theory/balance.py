@@ -72,7 +72,7 @@ class Coupling:
 
 
 def mean_in_degree(experiment: Experiment, projection: str) -> float:
-    """Expected number of synapses of a projection on each of its targets."""
+    """Give the expected number of synapses of a projection on each of its targets."""
     p = experiment.projections[projection]
     if p.in_degree is not None:
         return float(p.in_degree)
@@ -148,7 +148,7 @@ def balanced_rates(field: MeanField, net_input_mv_per_ms: Array | float = 0.0) -
     external = field.feedforward @ field.input_rates_khz - np.broadcast_to(net_input_mv_per_ms, k) / sqrt(
         field.n_neurons
     )
-    rates: Array = -np.linalg.solve(w, external)
+    rates = -np.linalg.solve(w, external).astype(np.float64)
     if determinant < 0:
         raise NoBalance(f"no balance: det(-W) = {determinant:.3g} is negative, excitation runs away from inhibition")
     if np.any(rates <= 0):

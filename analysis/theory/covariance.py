@@ -1,8 +1,8 @@
 r"""Linear theory of covariance in the balanced state, and what it adds to the averages that a plasticity rule sees.
 
-Balance holds for fluctuations as it does for means: :math:`W \tilde D\,\delta s + W_X \tilde D_X\,\delta s_X = 0` at each
-frequency f, with synaptic kernels :math:`\tilde D = 1/(1 + 2\pi i f \tau)`, so that the network's spikes follow its
-input's, :math:`\delta s = R\,\delta s_X` (Baker et al. 2019; Akil, Rosenbaum & Josić 2021).
+Balance holds for fluctuations as it does for means, :math:`W \tilde D\,\delta s + W_X \tilde D_X\,\delta s_X = 0`
+at each frequency f, with synaptic kernels :math:`\tilde D = 1/(1 + 2\pi i f \tau)`, so that the network's spikes follow
+its input's, :math:`\delta s = R\,\delta s_X` (Baker et al. 2019; Akil, Rosenbaum & Josić 2021).
 """
 
 from __future__ import annotations
@@ -96,9 +96,11 @@ def cross_spectrum(
 
 
 def trace_covariance(experiment: Experiment, tau_ms: float, weights_mv: Mapping[str, float] | None = None) -> Array:
-    r"""What covariance adds to the mean product of a trace and a spike train.
+    r"""Compute what covariance adds to the mean product of a trace and a spike train.
 
-    .. math:: \langle x_a S_b \rangle = \tau r_a r_b + I_{ab}, \qquad I_{ab} = \int df\,\frac{\tau}{1 + 2\pi i f \tau} S_{ab}(f)
+    .. math::
+        \langle x_a S_b \rangle = \tau r_a r_b + I_{ab}, \qquad
+        I_{ab} = \int df\,\frac{\tau}{1 + 2\pi i f \tau} S_{ab}(f)
 
     (Akil et al. 2021), by the trapezoidal rule, which converges exponentially here.
 
@@ -131,7 +133,7 @@ def trace_covariance(experiment: Experiment, tau_ms: float, weights_mv: Mapping[
     slowest = max([tau_ms, *(synapse.tau_ms for synapse in experiment.synapses.values())])
     step = 1 / (2 * np.pi * slowest) / 8     # an eighth of the nearest pole's distance: error below e^-50
     count = int(np.ceil(1.1 / jitter / step))     # there the Gaussian is below e^-47
-    f = step * np.arange(-count, count + 1)
+    f: Array = step * np.arange(-count, count + 1, dtype=np.float64)
     kernel = tau_ms / (1 + 2j * np.pi * f * tau_ms)
-    covariance: Array = step * np.einsum("f,fab->ab", kernel, cross_spectrum(experiment, f, weights_mv)).real
+    covariance: Array = step * np.tensordot(kernel, cross_spectrum(experiment, f, weights_mv), axes=1).real
     return covariance

@@ -127,7 +127,8 @@ def _newton(drift: Callable[[Array], Array], weights: Array) -> Array:
         jacobian = np.array([(drift(weights + d) - drift(weights - d)) / (2 * d.sum()) for d in np.diag(h)]).T
         step = np.linalg.lstsq(jacobian, -value, rcond=None)[0]
         if np.all(np.abs(step) <= 1e-10 * np.abs(weights)):
-            return weights + step
+            found: Array = weights + step
+            return found
         weights, value = _descend(drift, weights, value, step)
     raise NoBalance("no fixed point of the mean weights was found near the initial ones")
 

@@ -21,6 +21,8 @@ from mpi_engine.experiment import Experiment
 
 _HEAD = '''"""A block kernel, written by mpi_engine.dynamics.block."""
 
+import numpy as np
+
 from mpi_engine.compiled import kernel, part
 from mpi_engine.dynamics.neurons import announce, find_spikes, membrane, reset
 from mpi_engine.dynamics.plasticity import remember, update_postsynaptic, update_presynaptic
@@ -44,7 +46,6 @@ class Plan:
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self.spiking = list(experiment.sizes)
-        self.index = {name: index for index, name in enumerate(self.spiking)}
         self.recorded = [name for name in self.spiking if name in experiment.recording.spikes]
         plastic = experiment.plastic
         self.learning = list(dict.fromkeys(p.target for p in plastic.values()))
@@ -61,6 +62,12 @@ class Plan:
         """Names of the traces of a plastic projection's sources and targets."""
         p, tau = self.experiment.projections[projection], self.tau(projection)
         return f"pre_{self.presynaptic[p.source, tau]}", f"post_{self.postsynaptic[p.target, tau]}"
+
+    @property
+    def indices(self) -> str:
+        """Statement that numbers what spikes; as variables, lest numba compile every part anew for each number."""
+        numbers = (f"np.int64({index})" for index, _ in enumerate(self.spiking))
+        return f"{', '.join(f'index_{name}' for name in self.spiking)} = {', '.join(numbers)}"
 
     @property
     def spikers(self) -> list[str]:
@@ -163,13 +170,14 @@ def _integrate(e: Experiment, population: str) -> str:
 
 def _announce(plan: Plan) -> str:
     """Write the message of a step: recurrent spikes of this one, input spikes of the next."""
-    e, index, spikers = plan.experiment, plan.index, ", ".join(plan.spikers)
+    e, spikers = plan.experiment, ", ".join(plan.spikers)
     lines = [
         "@part",
         f"def announce_all(n, x, {spikers}):",
-        f"    end = {1 + len(plan.spiking)}",
-        *(f"    end = announce(neurons_{name}, x, end, {index[name]})" for name in e.populations),
-        *(f"    end = announce_train(train_{name}, x, end, {index[name]}, n + 1)" for name in e.trains),
+        f"    {plan.indices}",
+        f"    end = np.int64({1 + len(plan.spiking)})",
+        *(f"    end = announce(neurons_{name}, x, end, index_{name})" for name in e.populations),
+        *(f"    end = announce_train(train_{name}, x, end, index_{name}, n + 1)" for name in e.trains),
         "",
         "",
         "@kernel",
@@ -204,11 +212,11 @@ def _block(plan: Plan) -> str:
     loop += ["# 6 record and reset"]
     for name in e.populations:
         loop += [*_record_spikes(plan, name), f"reset(neurons_{name})"]
-    room = [f"has_room(spikes_{name}, most_spikes[{plan.index[name]}])" for name in plan.recorded]
+    room = [f"has_room(spikes_{name}, most_spikes[index_{name}])" for name in plan.recorded]
     full = f" or not ({' and '.join(room)})" if room else ""
     loop += ["progress[0] = n", f"if status != 0{full}:", "    return n, status"]
     head = ["@kernel", f"def block(first, last, clock, x, {', '.join(plan.arguments)}):"]
-    return "\n".join([*head, "    for n in range(first, last + 1):", *(f"        {line}" for line in loop),
+    return "\n".join([*head, f"    {plan.indices}", "    for n in range(first, last + 1):", *(f"        {line}" for line in loop),
                       "    return last, 0", ""])
 
 
@@ -218,18 +226,18 @@ def _deliver(plan: Plan, sources: Container[str]) -> list[str]:
         if p.source not in sources:
             continue
         if p.plasticity is None:
-            lines += [f"deliver(synapses_{name}, x, {plan.index[p.source]})"]
+            lines += [f"deliver(synapses_{name}, x, index_{p.source})"]
         else:
             learning = ", ".join([*plan.traces(name), f"history_{p.target}"])
-            lines += [f"deliver_and_learn(synapses_{name}, {learning}, x, {plan.index[p.source]}, n)"]
+            lines += [f"deliver_and_learn(synapses_{name}, {learning}, x, index_{p.source}, n)"]
     return lines
 
 
 def _update_presynaptic(plan: Plan, sources: Container[str]) -> list[str]:
-    return [f"update_presynaptic(pre_{k}, x, {plan.index[name]}, n)"
+    return [f"update_presynaptic(pre_{k}, x, index_{name}, n)"
             for (name, _), k in plan.presynaptic.items() if name in sources]
 
 
 def _record_spikes(plan: Plan, name: str) -> list[str]:
-    keep = [f"keep_spikes(spikes_{name}, x, {plan.index[name]}, n)"] if name in plan.recorded else []
-    return [*keep, f"count_spikes(spike_counts, progress, x, {plan.index[name]}, clock, n)"]
+    keep = [f"keep_spikes(spikes_{name}, x, index_{name}, n)"] if name in plan.recorded else []
+    return [*keep, f"count_spikes(spike_counts, progress, x, index_{name}, clock, n)"]

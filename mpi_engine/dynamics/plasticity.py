@@ -146,9 +146,11 @@ def update_presynaptic(trace: PresynapticTrace, x, index: int, n: int) -> None: 
     """Let the traces of the sources that fired jump by one."""
     for k in range(x.offsets[index], x.offsets[index + 1]):
         source = x.fired[k]
-        trace.before[source] = trace_at(trace, source, n)
-        trace.after[source] = trace.before[source] + trace.decay[0]
-        trace.last[source] = n
+        if trace.last[source] < n:
+            trace.before[source] = trace_at(trace, source, n)
+            trace.after[source] = trace.before[source]
+            trace.last[source] = n
+        trace.after[source] += trace.decay[0]
 
 
 @part

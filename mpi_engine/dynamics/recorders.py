@@ -101,9 +101,11 @@ def observe(o: Observations, population, clock: Clock, n: int) -> None:  # type:
     if not (sampled or traced):
         return
     V, currents, total = population.V, population.currents, o.total
-    total[:] = population.drive
+    for i in range(total.size):
+        total[i] = population.drive[i]
     for kind in range(currents.shape[0]):
-        total += currents[kind]
+        for i in range(total.size):
+            total[i] += currents[kind, i]
     n_variables = 2 + currents.shape[0]
     if sampled:
         row = (n - 1) // clock.bin - clock.first_bin if clock.bin > 0 else 0

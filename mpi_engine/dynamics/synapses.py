@@ -118,15 +118,21 @@ def deliver_and_learn(  # type: ignore[no-untyped-def]
 
     In ascending order of sources, so that each target adds its inputs in that order.
     """
-    for k in range(x.offsets[index], x.offsets[index + 1]):
-        source = x.fired[k]
+    k = x.offsets[index]
+    while k < x.offsets[index + 1]:
+        source, n_spikes = x.fired[k], 1
+        while k + n_spikes < x.offsets[index + 1] and x.fired[k + n_spikes] == source:
+            n_spikes += 1     # an input may fire more than once in a step
+        k += n_spikes
         _replay(projection, pre, history, source, n)
         begin, end = projection.row_start[source], projection.row_start[source + 1]
         targets, weights = projection.targets[begin:end], projection.weights[begin:end]
-        for s in range(targets.size):
-            target, w = targets[s], weights[s]
-            projection.arrivals[target] += w
-            weights[s] = on_pre(w, post.value[target], projection.rule)
+        for _ in range(n_spikes):
+            for s in range(targets.size):
+                projection.arrivals[targets[s]] += weights[s]
+        for _ in range(n_spikes):
+            for s in range(targets.size):
+                weights[s] = on_pre(weights[s], post.value[targets[s]], projection.rule)
 
 
 @part

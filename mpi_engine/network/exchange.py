@@ -102,7 +102,8 @@ def _call_allgather(_context: Any, address: Any, send: Any, receive: Any, count:
 @part
 def _allgather(x, n_words):  # type: ignore[no-untyped-def]
     if x.shape[0] == 1:
-        x.inbox[:n_words] = x.outbox[:n_words]
+        for word in range(n_words):
+            x.inbox[word] = x.outbox[word]
     else:
         _call_allgather(x.mpi[0], x.outbox.ctypes.data, x.inbox.ctypes.data, np.int32(n_words), x.mpi[1], x.mpi[2])
 
@@ -116,7 +117,7 @@ def exchange(x: Exchange) -> int:
     int
         The status words of all ranks, or-ed.
     """
-    n_ranks, n_populations, n_words = x.shape
+    n_ranks, n_populations, n_words = x.shape[0], x.shape[1], x.shape[2]
     header = 1 + n_populations
     x.outbox[0] = x.status[0]
     _allgather(x, n_words)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,17 @@ from numpy.typing import NDArray
 PIECE_BYTES = 64 * 2**20
 """Data are copied, sent and compared in pieces of at most this size (or one row, if that is larger)."""
 
+_LENGTH_DIGITS = 16
+
 
 class RunError(Exception):
     """A run, or a file of it, that is missing, damaged, foreign, or without what was asked for; one line."""
+
+
+def reason_of(error: Exception) -> str:
+    """Say in a few words why the system, or HDF5 with its long tale, could not do something."""
+    told = re.search("error message = '([^']*)'", str(error))
+    return told[1] if told else " ".join(str(error).split())
 
 
 def checksum(dataset: h5py.Dataset, start: int = 0, stop: int | None = None) -> str:
@@ -95,14 +104,11 @@ def check_seal(path: Path) -> None:
     except PermissionError:
         raise RunError(f"{path}: may not be read; check its permissions") from None
     except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror}); name a run directory or its run.h5") from None
+        raise RunError(f"{path}: cannot be read ({reason_of(error)}); name a run directory or its run.h5") from None
     except (ValueError, KeyError, TypeError):
         raise RunError(f"{path}: is not a file of a run, or damaged; restore it from a copy, or run again") from None
     if not whole:
         raise RunError(f"{path}: is damaged; restore it from a copy, or run again")
-
-
-_LENGTH_DIGITS = 16
 
 
 def _read_seal(path: Path) -> dict[str, Any]:
@@ -110,8 +116,8 @@ def _read_seal(path: Path) -> dict[str, Any]:
         end = file.seek(0, 2)
         file.seek(max(0, end - _LENGTH_DIGITS))
         length = int(file.read())
-        start = file.seek(end - _LENGTH_DIGITS - length)
-        seal = json.loads(file.read(length))
+        start = file.seek(max(0, end - _LENGTH_DIGITS - length))
+        seal = json.loads(file.read(max(0, length)))
     if start != seal["size"]:
         raise ValueError("the seal is not where it was put")
     return dict(seal)

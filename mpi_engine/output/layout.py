@@ -380,6 +380,11 @@ def report_time(start_ms: float, interval_ms: float, samples: int) -> NDArray[np
     return np.array([start_ms, start_ms + samples * interval_ms, interval_ms])
 
 
+def is_report_time(path: str) -> bool:
+    """Say whether a dataset is the time axis of a report, which spans its file whatever the file spans."""
+    return path.startswith(f"{REPORT}/") and path.endswith("/mapping/time")
+
+
 def _common(
     path: str,
     values: NDArray[Any],

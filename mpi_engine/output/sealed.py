@@ -1,4 +1,4 @@
-"""Files that are whole: the manifest that proves it, and many of them, the segments of a run, read as one."""
+"""Sealed files: a run file, or the segments of a run, read as one."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.output.integrity import RunError, check_seal, checksum
-from mpi_engine.output.layout import MANIFEST, REPORT, report_time
+from mpi_engine.output.integrity import RunError, check_seal, checksum, reason_of
+from mpi_engine.output.layout import MANIFEST, is_report_time, report_time
 
 RUN_FILE = "run.h5"
 SEGMENTS = "segments"
+
 
 def sealed_segments(run_dir: Path) -> list[Path]:
     """List the sealed segments of a run in the order of time."""
@@ -38,8 +39,7 @@ def open_sealed(path: Path) -> Iterator[h5py.File]:
         with h5py.File(path, "r") as file:
             yield file
     except OSError as error:
-        reason = " ".join(str(error).split())
-        raise RunError(f"{path}: cannot be read ({reason}); check the disk") from None
+        raise RunError(f"{path}: cannot be read ({reason_of(error)}); check the disk") from None
 
 
 def all_attributes(file: h5py.File) -> dict[str, dict[str, Any]]:
@@ -107,6 +107,11 @@ class Entry:
     grows: bool
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+
+    @property
+    def rows(self) -> int:
+        """Length of axis 0; 1 for a scalar."""
+        return self.shape[0] if self.shape else 1
 
 
 @dataclass(frozen=True)
@@ -188,8 +193,7 @@ class Sealed:
         holders = [k for k, manifest in enumerate(self.manifests) if path in manifest]
         rows = np.zeros(len(self.files) + 1, np.int64)
         for k in holders if self.entry(path).grows else holders[:1]:
-            shape = self.manifests[k][path].shape
-            rows[k + 1] = shape[0] if shape else 1
+            rows[k + 1] = self.manifests[k][path].rows
         return np.cumsum(rows)
 
     def shape(self, path: str) -> tuple[int, ...]:
@@ -212,7 +216,7 @@ class Sealed:
         return [self._join(path, parts[path]) for path in paths]
 
     def _join(self, path: str, parts: list[NDArray[Any]]) -> NDArray[Any]:
-        if path.startswith(REPORT) and path.endswith("/mapping/time"):
+        if is_report_time(path):
             start_ms, _, interval_ms = parts[0]
             samples = self.shape(path.replace("/mapping/time", "/data"))[0]
             return report_time(start_ms, interval_ms, samples)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
+import h5py
+
 from mpi_engine.output.integrity import RunError, checksum
-from mpi_engine.output.layout import PROVENANCE, Record
+from mpi_engine.output.layout import PROVENANCE, Record, is_report_time
 from mpi_engine.output.sealed import (
     RUN_FILE,
     SEGMENTS,
@@ -72,7 +75,7 @@ def consolidate(writer: Writer, run_dir: Path, records: Sequence[Record]) -> Pat
     run_dir : Path
         The run directory.
     records : sequence of Record
-        Datasets to add, or to put in the place of those of the segments, like the provenance of the whole run.
+        Datasets to add: the provenance of the whole run, which takes the place of that of the segments.
 
     Returns
     -------
@@ -87,10 +90,12 @@ def consolidate(writer: Writer, run_dir: Path, records: Sequence[Record]) -> Pat
     path = run_dir / RUN_FILE
     if not writer.on_root(path.exists):
         sealed = writer.on_root(lambda: Sealed(_all_segments(run_dir)))
-        joined = _join(sealed, {record.path for record in records}, writer.rank == 0)
+        root = writer.on_root(lambda: sealed.attributes()["/"])
+        joined = writer.on_root(lambda: _join(sealed))
+        if writer.rank > 0:
+            joined = [replace(record, values=None) for record in joined]
         draft = path.with_suffix(".unverified")
-        all_records = [*joined, *records]
-        writer.write(draft, all_records, sealed.attributes()["/"], _slabs(sealed, all_records, writer))
+        writer.write(draft, [*joined, *records], root, _slabs(sealed, [*joined, *records], writer))
         _verify(sealed, draft, writer)
         writer.on_root(lambda: publish(draft, path))
     writer.on_root(lambda: _remove_segments(run_dir))
@@ -117,13 +122,13 @@ def _all_segments(run_dir: Path) -> list[Path]:
     return files
 
 
-def _join(sealed: Sealed, replaced: set[str], mine: bool) -> list[Record]:
+def _join(sealed: Sealed) -> list[Record]:
     """Describe the whole of the segments: what is constant with its values, what grows without."""
     attributes = sealed.attributes()
     joined = []
     for path in sealed.paths:
-        if path in replaced or path.startswith(f"{PROVENANCE}/"):
-            continue
+        if path.startswith(f"{PROVENANCE}/"):
+            continue    # that of the whole run takes its place
         entry = sealed.entry(path)
         joined.append(
             Record(
@@ -131,7 +136,7 @@ def _join(sealed: Sealed, replaced: set[str], mine: bool) -> list[Record]:
                 sealed.shape(path),
                 entry.dtype,
                 entry.grows,
-                values=None if entry.grows or not mine else sealed.read([path])[0],
+                values=None if entry.grows else sealed.read([path])[0],
                 attributes=attributes[path],
                 group_attributes=attributes[path.rpartition("/")[0]],
             )
@@ -159,19 +164,30 @@ def _slabs(sealed: Sealed, records: Sequence[Record], writer: Writer) -> Iterato
 
 def _verify(sealed: Sealed, draft: Path, writer: Writer) -> None:
     """Collective. Raise on every rank if the file does not hold what the segments were sealed with."""
-    problems = []
-    with open_sealed(draft) as file:
-        for index in range(writer.rank, len(sealed.files), writer.size):
-            for path, entry in sealed.manifests[index].items():
-                if not entry.grows:
-                    continue
-                start = int(sealed.offsets(path)[index])
-                if checksum(file[path], start, start + entry.shape[0]) != entry.checksum:
-                    segment = sealed.files[index]
-                    problems += find_damage(segment) or [f"{draft}: {path} does not read as written; check the disk"]
+    mine = range(writer.rank, len(sealed.files), writer.size)
+    try:
+        with open_sealed(draft) as file:
+            problems = [problem for index in mine for problem in _compare(sealed, index, file)]
+    except RunError as error:
+        problems = [str(error)]
     for found in writer.allgather(problems):
         if found:
             raise RunError(found[0])
+
+
+def _compare(sealed: Sealed, index: int, file: h5py.File) -> list[str]:
+    """Compare what a file has of one segment with what the segment was sealed with."""
+    segment = sealed.files[index]
+    with open_sealed(segment) as original:
+        for path, entry in sealed.manifests[index].items():
+            if path.startswith(f"{PROVENANCE}/"):
+                continue
+            start = int(sealed.offsets(path)[index]) if entry.grows else 0
+            # a report's time axis is stretched over the run, so it can only be compared with itself
+            held = original[path] if is_report_time(path) else file[path]
+            if checksum(held, start, start + entry.rows) != entry.checksum:
+                return find_damage(segment) or [f"{file.filename}: {path} is not read as written; check the disk"]
+    return []
 
 
 def _remove_segments(run_dir: Path) -> None:

@@ -1,8 +1,7 @@
 """Two ways of writing one file from many ranks, with the same result.
 
 A file appears under its name only when it is whole: it is written under another name in the same directory, gets its
-manifest and its seal, is synced and then renamed. A rank that fails raises; the others may then wait for it, so the job must be
-aborted, as an uncaught exception does under the engine.
+manifest and its seal, is synced and then renamed.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.output.integrity import add_seal, checksum, find_extents, pieces
+from mpi_engine.output.integrity import RunError, add_seal, checksum, find_extents, pieces, reason_of
 from mpi_engine.output.layout import ALIASES, MAGIC, MANIFEST, SONATA_VERSION, Record
 
 if TYPE_CHECKING:
@@ -35,6 +34,10 @@ Part = tuple[tuple[int, ...], NDArray[Any]]
 
 # Versioned, checksummed metadata, which every HDF5 since 1.10 reads.
 _FORMAT = ("v108", "v110")
+
+
+class WriteError(RunError):
+    """A file that a rank cannot write, as on a full disk. The others may wait for it: the job must be aborted."""
 
 
 class Writer(ABC):
@@ -76,10 +79,26 @@ class Writer(ABC):
         ------
         ValueError
             On every rank, if the ranks disagree about the records or their slabs do not cover them once each.
+        WriteError
+            On a rank that cannot go on, perhaps on it alone.
         """
         self._agree(records, attributes)
         partial = path.with_suffix(".partial")
-        file = self._create(partial)
+        try:
+            extents = self._fill(partial, records, attributes, slabs)
+            self.barrier()
+            self.on_root(lambda: _finish(partial, path, extents))
+        except RunError as error:
+            raise WriteError(str(error)) from error
+        except (OSError, RuntimeError) as error:
+            remedy = "make room on its disk or choose another; what was sealed before is whole"
+            raise WriteError(f"{path}: cannot be written ({reason_of(error)}); {remedy}") from error
+
+    def _fill(
+        self, path: Path, records: Sequence[Record], attributes: Mapping[str, Any], slabs: Iterable[Slab] | None
+    ) -> list[tuple[int, int]]:
+        """Collective. Write everything but the seal; where the data lie in the file is returned."""
+        file = self._create(path)
         datasets = {} if file is None else _declare(file, records, attributes)
         written: Counter[str] = Counter()
         for name, start, values in slabs or ((record.path, record.start, record.values) for record in records):
@@ -87,15 +106,11 @@ class Writer(ABC):
             self._put(datasets.get(name), start, values)
         self._check_coverage(records, written)
         checksums = self._checksums(file, [record.path for record in records])
+        extents = find_extents(list(datasets.values()))
         if file is not None:
             self._write_manifest(file, records, checksums)
-            extents = find_extents(list(datasets.values()))
             file.close()
-        self.barrier()
-        if self.rank == 0:
-            add_seal(partial, extents)
-            publish(partial, path)
-        self.barrier()
+        return extents
 
     def on_root(self, action: Callable[[], T]) -> T:
         """Collective. Do something on rank 0; its result, or its exception, is every rank's."""
@@ -249,6 +264,11 @@ def choose_writer(comm: MPI.Comm | None, name: Literal["parallel", "gather"] | N
     if comm is None or not parallel or name == "gather":
         return GatherWriter(comm)
     return ParallelWriter(comm)
+
+
+def _finish(partial: Path, path: Path, data: Sequence[tuple[int, int]]) -> None:
+    add_seal(partial, data)
+    publish(partial, path)
 
 
 def publish(partial: Path, path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mpi_engine.experiment import ExperimentError, parse_experiment
@@ -209,7 +209,7 @@ JUNK = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None)
 @given(data=st.data(), value=JUNK)
 def test_any_value_is_taken_or_refused_by_name(data: st.DataObject, value: Any, small_experiment: Make) -> None:
     table = small_experiment()
@@ -227,7 +227,7 @@ def test_any_value_is_taken_or_refused_by_name(data: st.DataObject, value: Any, 
             assert len(str(problem).splitlines()) == 1
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None)
 @given(data=st.data(), key=st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True))
 def test_unknown_keys_are_refused(data: st.DataObject, key: str, small_experiment: Make) -> None:
     table = small_experiment()

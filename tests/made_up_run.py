@@ -1,6 +1,6 @@
-"""Writes a small run of made-up data; with mpirun, on any number of ranks.
+"""A small run of made-up data, which depend on time and neuron only, written by the real writers.
 
-python write_run.py DIRECTORY WRITER [STEP ...]: the run is cut into segments at the given steps.
+``mpirun -n 4 python made_up_run.py DIRECTORY`` writes it with both writers on 1, 2, 3 and 4 ranks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from mpi_engine.experiment import Experiment, parse_experiment
-from mpi_engine.output import layout
+from mpi_engine.output import integrity, layout
 from mpi_engine.output.layout import Record
 from mpi_engine.output.provenance import provenance
 from mpi_engine.output.segments import consolidate, seal
@@ -22,6 +22,10 @@ N_STEPS = 600
 BIN, BLOCK, WEIGHTS, TRACE = 100, 200, 150, 5     # steps between records
 CHOSEN = np.array([0, 3, 6])
 CUTS = (200, 330, 335)
+"""Steps at which segments end: on the edges of records, between them, and with hardly anything in between."""
+
+CUTS_OF_RANKS = {1: CUTS, 2: (), 3: (100, 101, 500), 4: (335,)}
+VARIABLES = ("V", "I_excitatory", "I_total")
 
 
 def experiment() -> Experiment:
@@ -88,7 +92,6 @@ def slab(size: int, rank: int, ranks: int) -> tuple[int, int]:
 
 def make_records(rank: int, ranks: int, first_step: int, last_step: int) -> list[Record]:
     mine = rank == 0
-    names = ("V", "I_excitatory", "I_total")
     records: list[Record] = []
     for population, size in (("E", 7), ("X", 5)):
         times, ids = spikes_of(population, size, first_step, last_step)
@@ -97,7 +100,7 @@ def make_records(rank: int, ranks: int, first_step: int, last_step: int) -> list
     for population, size in (("E", 7), ("I", 2)):
         low, high = slab(size, rank, ranks)
         ends = due(BLOCK, first_step, last_step)
-        per_neuron = {name: table(salt, ends, size)[:, low:high] for salt, name in enumerate(names)}
+        per_neuron = {name: table(salt, ends, size)[:, low:high] for salt, name in enumerate(VARIABLES)}
         squares = {name: values**2 for name, values in per_neuron.items()}
         counts = np.round(10 * table(3, ends, size))[:, low:high].astype(np.int64)
         starts = (ends - BLOCK) * DT_MS
@@ -106,7 +109,7 @@ def make_records(rank: int, ranks: int, first_step: int, last_step: int) -> list
             population, low, size, starts, BLOCK * DT_MS, samples, counts, per_neuron, squares
         )
         bins = due(BIN, first_step, last_step)
-        means = {name: table(salt, bins, 1)[:, 0] for salt, name in enumerate(names)}
+        means = {name: table(salt, bins, 1)[:, 0] for salt, name in enumerate(VARIABLES)}
         start_ms = first_step // BIN * BIN * DT_MS
         records += layout.rates(population, start_ms, BIN * DT_MS, table(4, bins, 1)[:, 0], means, mine)
     times = due(WEIGHTS, first_step, last_step)
@@ -119,7 +122,7 @@ def make_records(rank: int, ranks: int, first_step: int, last_step: int) -> list
     owned = np.flatnonzero((low <= CHOSEN) & (high > CHOSEN))
     first = int(np.searchsorted(CHOSEN, low))
     steps = due(TRACE, first_step, last_step)
-    values = {name: table(7 + salt, steps, 3)[:, owned].astype(np.float32) for salt, name in enumerate(names)}
+    values = {name: table(7 + salt, steps, 3)[:, owned].astype(np.float32) for salt, name in enumerate(VARIABLES)}
     start_ms = (first_step // TRACE + 1) * TRACE * DT_MS
     records += layout.traces("E", start_ms, TRACE * DT_MS, CHOSEN, first, values)
     if first_step == 0:
@@ -141,7 +144,19 @@ def write_run(directory: Path, writer: Writer, cuts: tuple[int, ...] = CUTS, who
         consolidate(writer, directory, provenance(writer, given, 0.0, {"run": 1.5}))
 
 
-if __name__ == "__main__":
+def write_on_all_ranks(directory: Path) -> None:
     from mpi4py import MPI
 
-    write_run(Path(sys.argv[1]), choose_writer(MPI.COMM_WORLD, sys.argv[2]), tuple(map(int, sys.argv[3:])))
+    world = MPI.COMM_WORLD
+    for ranks, cuts in CUTS_OF_RANKS.items():
+        assert ranks <= world.size, f"{world.size} ranks: this needs 4"
+        comm = world.Split(0 if world.rank < ranks else 1, world.rank)
+        integrity.PIECE_BYTES = 64 if ranks == 3 else 2**26   # many pieces a slab, and one
+        for name in ("gather", "parallel"):
+            if world.rank < ranks:
+                write_run(directory / f"{name}-{ranks}", choose_writer(comm, name), cuts)
+        comm.Free()
+
+
+if __name__ == "__main__":
+    write_on_all_ranks(Path(sys.argv[1]))

@@ -1,0 +1,124 @@
+"""What a run shows and what theory expects of it, each thing measured or solved once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache, cached_property
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.correlations import block_error
+from analysis.theory.balance import NoBalance, rheobase
+from analysis.theory.plasticity import FixedPoint, fixed_point
+from analysis.verdict import Estimate
+from analysis.weights import arrival_rate, effective_weight, own_current
+from mpi_engine.experiment import Experiment
+from mpi_engine.output.reader import RunReader
+
+Array = NDArray[np.float64]
+
+BLOCKS = 10
+
+
+class Findings:
+    """A run after its burn-in, beside the balanced states that theory gives at its realised input rates.
+
+    Parameters
+    ----------
+    run : RunReader
+        A run with the rates of all populations recorded.
+    burn_in : float
+        Share of the recorded time that is left out.
+    """
+
+    def __init__(self, run: RunReader, burn_in: float = 0.5) -> None:
+        self.run = run
+        self.experiment: Experiment = run.experiment
+        self.stop_ms = run.recorded_ms
+        self.start_ms = burn_in * self.stop_ms
+        self.spikes = cache(run.spikes)
+        self.rates = cache(run.rates)
+        self.arrivals_khz = cache(lambda name: arrival_rate(run, name, self.start_ms))
+        self.felt_weight_mv = cache(lambda name: effective_weight(run, name, self.start_ms))
+        edges = np.linspace(self.start_ms, self.stop_ms, BLOCKS + 1)
+        recorded = [name for name in self.experiment.trains if name in self.experiment.recording.spikes]
+        self._input_counts = {name: np.histogram(self.spikes(name).times_ms, edges)[0] for name in recorded}
+        self.input_rates_hz = {
+            name: 1e3 * float(counts.sum()) / self.experiment.sizes[name] / (self.stop_ms - self.start_ms)
+            for name, counts in self._input_counts.items()
+        }
+
+    @property
+    def no_balance(self) -> str:
+        """Why theory finds no balanced state; empty if it finds one."""
+        return self._theory[1]
+
+    @cached_property
+    def _theory(self) -> tuple[list[FixedPoint], str]:
+        """Theory at the realised input rates, without net input and at the corners of what it can be."""
+        e = self.experiment
+        inputs = {
+            name: source.model_copy(update={"rate_hz": self.input_rates_hz.get(name, source.rate_hz)})
+            for name, source in e.trains.items()
+        }
+        realised = e.model_copy(update={"inputs": {**e.inputs, **inputs}})
+        bounds = [(0.0, rheobase(e.neurons[population.neuron])) for population in e.populations.values()]
+        states = []
+        for corner in product(*bounds):
+            try:
+                states.append(fixed_point(realised, np.array(corner)))
+            except NoBalance as error:
+                if not any(corner):
+                    return [], str(error)
+        return states, ""
+
+    def series(self, population: str, variable: str | None = None) -> Array:
+        """Give a population's rate [Hz], or its mean of a variable, in the bins after the burn-in."""
+        rates = self.rates(population)
+        values: Array = rates.rate_hz if variable is None else rates.means[variable]
+        return values[rates.times_ms >= self.start_ms]
+
+    def mean(self, population: str, variable: str | None = None) -> Estimate:
+        """Average a series over time."""
+        values = self.series(population, variable)
+        return Estimate(float(values.mean()), self.error(values))
+
+    def error(self, values: Array) -> float:
+        """Estimate the standard error of a series' mean, the inputs' realised rates being a covariate."""
+        return block_error(values, BLOCKS, list(self._input_counts.values()))
+
+    def rate_hz(self, name: str) -> float:
+        """Measured rate of a population, or realised rate of an input [Hz]."""
+        if name in self.experiment.populations:
+            return self.mean(name).value
+        return self.input_rates_hz.get(name, self.experiment.trains[name].rate_hz)
+
+    def span(self, of_state: Callable[[FixedPoint], float]) -> tuple[float, float] | None:
+        """Lowest and highest value of something over all possible net inputs; None without a balanced state."""
+        values = [of_state(state) for state in self._theory[0]]
+        return (min(values), max(values)) if values else None
+
+    def rate_span(self, population: str) -> tuple[float, float] | None:
+        """Range of a population's rate in theory [Hz]."""
+        return self.span(lambda state: state.rates_hz[population])
+
+    def weight_span(self, projection: str) -> tuple[float, float] | None:
+        """Range of a plastic projection's rate-weighted mean weight in theory [mV, as named]."""
+        return self.span(lambda state: state.weights_mv[projection])
+
+    def felt_weight(self, projection: str) -> Estimate:
+        """Measure <J r>/<r> [mV, as named]; its error is that of the current, given the sources' rate."""
+        p = self.experiment.projections[projection]
+        value = self.felt_weight_mv(projection)
+        if not np.isfinite(value):
+            return Estimate(np.nan)
+        current, rate = self.series(p.target, own_current(self.experiment, projection)), self.series(p.source)
+        residual = current - current.mean() / rate.mean() * rate
+        return Estimate(value, abs(value) * self.error(residual) / abs(float(current.mean())))
+
+    def mean_weight(self, projection: str) -> Estimate:
+        """Measure the mean weight at the end [mV, as named]."""
+        weights = self.run.weights(projection)
+        return Estimate(float(weights.mean[-1] / weights.scale))

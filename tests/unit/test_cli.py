@@ -1,0 +1,437 @@
+"""The command: what it starts, passes on, shows and returns."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import h5py
+import psutil
+import pytest
+import tomli_w
+from rich.console import Console
+
+from mpi_engine.experiment import ExperimentError, load_experiment
+from orchestration import doctor
+from orchestration.launcher import Engine, Launch, count_cores, engine_environment, find_mpirun, prepare
+from orchestration.progress import picture
+
+Table = dict[str, Any]
+
+STEELYARD = str(Path(sys.executable).with_name("steelyard"))
+
+# A rank that says who it is, and stops at SIGUSR1 (and at SIGTERM, unless it is stubborn).
+RANK = """
+import os, signal, sys, time
+from mpi4py import MPI
+asked = []
+signal.signal(signal.SIGUSR1, lambda *_: None if "stubborn" in sys.argv else asked.append(1))
+if "stubborn" in sys.argv:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(f"{sys.argv[1]}/{MPI.COMM_WORLD.rank}-{os.getpid()}", "w").close()
+while not asked:
+    time.sleep(0.02)
+sys.exit(75)
+"""
+
+# A command that starts such ranks and waits for them.
+COMMAND = """
+import sys
+from orchestration.launcher import Engine, forwarded_signals
+with Engine(sys.argv[2:], int(sys.argv[1])) as engine, forwarded_signals(engine):
+    while (code := engine.wait(0.05)) is None:
+        pass
+sys.exit(code)
+"""
+
+
+@pytest.fixture
+def experiment_file(small_experiment: Callable[..., Table], tmp_path: Path) -> Path:
+    """Write a valid experiment."""
+    file = tmp_path / "small.toml"
+    file.write_text(tomli_w.dumps(small_experiment()))
+    return file
+
+
+def steelyard(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Type a command."""
+    return subprocess.run(
+        [STEELYARD, *map(str, arguments)],
+        env=os.environ | (env or {}),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def test_check_prints_what_will_be_run(experiment_file: Path) -> None:
+    done = steelyard("check", experiment_file, "--set", "populations.E.size=90", "--set", "title=Larger")
+    assert (done.returncode, done.stderr) == (0, "")
+    resolved = tomllib.loads(done.stdout)
+    assert resolved["populations"]["E"]["size"] == 90
+    assert resolved["title"] == "Larger"
+    assert resolved["run"]["state_dtype"] == "float32"    # a default
+
+
+def test_check_warns_of_a_stalling_weight(experiment_file: Path) -> None:
+    done = steelyard("check", experiment_file, "--set", "plasticity.homeostatic.learning_rate_mv=1e-7")
+    assert done.returncode == 0
+    [line] = done.stderr.splitlines()
+    assert line.startswith("steelyard: warning: ") and "plasticity.homeostatic.learning_rate_mv" in line
+    tomllib.loads(done.stdout)
+
+
+def test_directory_is_named_after_file_and_experiment(experiment_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(experiment_file.parent)
+    launch = prepare(experiment_file)
+    assert launch.directory == Path("runs") / f"small-{load_experiment(experiment_file).hash[:8]}"
+    other = prepare(experiment_file, overrides=["seed=8"])
+    assert other.directory != launch.directory
+    assert not Path("runs").exists()
+
+
+def test_command_line_of_the_engine(experiment_file: Path) -> None:
+    alone = Launch(experiment_file, Path("out"), 1, ("seed=8", "title=a b"), "gather").command()
+    expected = ["-m", "mpi_engine", "run", str(experiment_file), "-o", "out"]
+    assert alone == [sys.executable, *expected, "--set", "seed=8", "--set", "title=a b", "--writer", "gather"]
+    assert Launch(experiment_file, Path("out"), 3).command() == [
+        str(find_mpirun()), "-n", "3", sys.executable, *expected
+    ]  # fmt: skip
+
+
+def test_no_mpirun(experiment_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    if find_mpirun() is not None:
+        assert find_mpirun().parent == Path(sys.executable).parent
+        return
+    with pytest.raises(ExperimentError, match="-n = 2: there is no mpirun"):
+        prepare(experiment_file, ranks=2)
+    assert prepare(experiment_file, ranks=1).ranks == 1
+
+
+def test_environment_forgets_the_enclosing_job() -> None:
+    inside = {
+        "PATH": "/bin",
+        "OMPI_COMM_WORLD_RANK": "1",
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "OMPI_MCA_orte_hnp_uri": "1.0;tcp://127.0.0.1:1",
+        "PMIX_RANK": "1",
+        "PMI_SIZE": "2",
+        "PRTE_LAUNCHED": "1",
+        "SLURM_JOB_ID": "12",
+        "SLURM_JOB_NODELIST": "n[1-2]",
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_PROCID": "1",
+        "OMP_NUM_THREADS": "16",
+    }
+    made = engine_environment(1, inside)
+    assert set(inside) & set(made) == {"PATH", "SLURM_JOB_ID", "SLURM_JOB_NODELIST", "OMP_NUM_THREADS"}
+    assert {made[f"{name}_NUM_THREADS"] for name in ("OMP", "NUMBA", "OPENBLAS")} == {"1"}
+
+
+def test_environment_keeps_the_users_mpi_settings() -> None:
+    made = engine_environment(1, {"OMPI_MCA_btl": "self,tcp", "OMPI_MCA_hwloc_base_binding_policy": "core"})
+    assert made["OMPI_MCA_btl"] == "self,tcp"
+    assert made["OMPI_MCA_hwloc_base_binding_policy"] == "core"
+    assert made["PRTE_MCA_hwloc_default_binding_policy"] == "none"
+
+
+def test_idle_ranks_yield_only_where_cores_are_shared() -> None:
+    assert "OMPI_MCA_mpi_yield_when_idle" not in engine_environment(count_cores(), {})
+    assert engine_environment(count_cores() + 1, {})["OMPI_MCA_mpi_yield_when_idle"] == "1"
+
+
+def test_root_is_allowed_only_if_it_is_root() -> None:
+    made = engine_environment(2, {"OMPI_ALLOW_RUN_AS_ROOT": "1"})
+    assert ("OMPI_ALLOW_RUN_AS_ROOT" in made) == (os.geteuid() == 0)
+
+
+def test_ranks_inside_ranks(mpirun: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """A command started as a rank of another job starts ranks of its own, not more of that job."""
+    world = "from mpi4py import MPI; print('size', MPI.COMM_WORLD.size)"
+    start = f"""
+import sys
+from orchestration.launcher import Engine, find_mpirun
+with Engine([str(find_mpirun()), "-n", "3", sys.executable, "-c", "{world}"], 3) as engine:
+    sys.exit(engine.wait(60))
+"""
+    done = mpirun(1, "-c", start)
+    assert (done.returncode, done.stdout.split("\n")[:3]) == (0, ["size 3"] * 3), done.stderr
+
+
+Started = tuple[subprocess.Popen[bytes], list[int]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
+    """Start a command with real ranks; give its process, and the ranks' process ids once they run."""
+    started: list[Started] = []
+
+    def run(ranks: int, *words: str) -> Started:
+        rank = [sys.executable, "-c", RANK, str(tmp_path), *words]
+        command = rank if ranks == 1 else [str(find_mpirun()), "-n", str(ranks), *rank]
+        process = subprocess.Popen(
+            [sys.executable, "-c", COMMAND, str(ranks), *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        started.append((process, []))
+        waited_until = time.monotonic() + 60
+        while len(found := list(tmp_path.iterdir())) < ranks:
+            assert time.monotonic() < waited_until, "the ranks did not start"
+            time.sleep(0.02)
+        started[-1][1].extend(int(path.name.split("-")[1]) for path in found)
+        return started[-1]
+
+    yield run
+    for process, ranks in started:
+        for pid in (process.pid, *ranks):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+def gone(pids: list[int], within_s: float) -> bool:
+    """Say whether no process lives on."""
+    end = time.monotonic() + within_s
+    while living := [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return not living
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_one_signal_lets_the_ranks_stop_by_themselves(ranks: int, number: int, start: Callable[..., Started]) -> None:
+    process, pids = start(ranks)
+    process.send_signal(number)
+    assert process.wait(20) == 75
+    assert gone(pids, 0)
+
+
+def test_the_second_signal_ends_ranks_that_do_not_stop(start: Callable[..., Started]) -> None:
+    process, pids = start(2, "stubborn")
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) not in (0, 75)
+    assert gone(pids, 0)
+
+
+def test_the_third_signal_kills(start: Callable[..., Started]) -> None:
+    process, pids = start(1, "stubborn")
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+    assert process.wait(5) == 128 + signal.SIGKILL
+    assert gone(pids, 0)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_ranks_die_with_a_killed_command(ranks: int, start: Callable[..., Started]) -> None:
+    process, pids = start(ranks, *(["stubborn"] if ranks > 1 else []))
+    process.kill()
+    assert gone(pids, 10)
+
+
+def test_ranks_die_with_a_killed_mpirun(start: Callable[..., Started]) -> None:
+    process, pids = start(2, "stubborn")
+    [launcher] = psutil.Process(process.pid).children()
+    launcher.kill()
+    assert process.wait(10) == 128 + signal.SIGKILL
+    assert gone(pids, 1)
+
+
+def test_an_exception_leaves_no_ranks_behind(tmp_path: Path) -> None:
+    command = [str(find_mpirun()), "-n", "2", sys.executable, "-c", RANK, str(tmp_path), "stubborn"]
+    with pytest.raises(RuntimeError, match="of the test"), Engine(command, 2):
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.02)
+        raise RuntimeError("of the test")
+    assert gone([int(path.name.split("-")[1]) for path in tmp_path.iterdir()], 1)
+
+
+def drawn(status: Table, width: int = 80) -> str:
+    """Draw a status on a terminal of some width."""
+    terminal = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    terminal.print(picture(status))
+    return terminal.file.getvalue()
+
+
+RUNNING = {
+    "phase": "running",
+    "step": 129_000,
+    "n_steps": 300_000,
+    "time_ms": 12_900.0,
+    "duration_ms": 30_000.0,
+    "speed": 2.125,
+    "remaining_s": 3_725.4,
+    "rates_hz": {"E": 10.04, "I": 14.11},
+}
+
+
+def test_picture_of_a_running_engine() -> None:
+    lines = drawn(RUNNING).splitlines()
+    assert all(len(line) <= 80 for line in lines)
+    assert re.search(r"12\.90 of 30 s +2\.1[23] x real time +1:02:05 left$", lines[0])
+    assert lines[1].split() == ["E", "10.0", "Hz", "I", "14.1", "Hz"]
+
+
+@pytest.mark.parametrize(
+    ("status", "word"),
+    [
+        ({}, "starting"),
+        ({"phase": "building", "memory_mb": 80.0}, "building"),
+        ({"phase": "compiling", "step": 0, "n_steps": 300_000, "time_ms": 0.0, "duration_ms": 30_000.0}, "once"),
+        (RUNNING | {"phase": "writing", "time_ms": 30_000.0}, "run.h5"),
+    ],
+)
+def test_picture_of_other_phases(status: Table, word: str) -> None:
+    assert word in drawn(status)
+
+
+def test_picture_does_not_flicker_while_a_segment_is_written() -> None:
+    assert drawn(RUNNING | {"phase": "writing"}) == drawn(RUNNING)
+
+
+def test_doctor_tries_two_ranks() -> None:
+    findings = {finding.name: finding for finding in doctor.examine()}
+    assert findings["2 ranks"].found.endswith("works")
+    done = steelyard("doctor")
+    assert done.returncode == 0
+    assert sys.version.split()[0] in done.stdout
+
+
+def test_doctor_says_what_to_do_about_an_mpirun_that_fails(tmp_path: Path) -> None:
+    mpirun = tmp_path / "mpirun"
+    mpirun.write_text('#!/bin/sh\nshift 2\nexec "$@"\n')     # starts one process, whatever it is asked for
+    mpirun.chmod(0o755)
+    done = steelyard("doctor", env={"PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert done.returncode == 1
+    words = " ".join(done.stdout.split())
+    assert "a world of 1 where 2 ranks were started" in words
+    assert "load its module" in words
+
+
+@pytest.fixture(scope="module")
+def finished(small_experiment: Callable[..., Table], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run the small experiment on two ranks, and return its directory."""
+    file = tmp_path_factory.mktemp("runs") / "small.toml"
+    file.write_text(tomli_w.dumps(small_experiment()))
+    directory = file.parent / "two"
+    done = steelyard("run", file, "-n", "2", "-o", directory)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].endswith(f"next: steelyard inspect {directory}")
+    assert done.stderr == ""
+    return directory
+
+
+def test_a_run_can_be_inspected_and_verified(finished: Path) -> None:
+    done = steelyard("inspect", finished)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^state +finished", done.stdout, re.M)
+    assert re.search(r"^recorded +0\.2 of 0\.2 s", done.stdout, re.M)
+    assert re.search(r"^E +83 neurons, \d+\.\d\d Hz", done.stdout, re.M)
+    assert re.search(r"^/report/E/data +\d+ x 3 +float32 +mV *$", done.stdout, re.M)
+    assert steelyard("inspect", finished / "run.h5").stdout == done.stdout
+    assert steelyard("verify", finished).returncode == 0
+
+
+def test_one_rank_gives_the_same_file(finished: Path) -> None:
+    alone = finished.parent / "one"
+    done = steelyard("run", finished.parent / "small.toml", "-o", alone)
+    assert done.returncode == 0, done.stderr
+    done = steelyard("diff", finished, alone)
+    assert (done.returncode, done.stdout) == (0, "identical outside /provenance\n")
+
+
+def test_a_directory_is_not_written_twice(finished: Path) -> None:
+    before = (finished / "run.h5").read_bytes()
+    done = steelyard("run", finished.parent / "small.toml", "-n", "2", "-o", finished)
+    assert done.returncode == 2
+    assert "holds a run already" in done.stderr
+    assert (finished / "run.h5").read_bytes() == before
+
+
+def test_a_damaged_file_is_told(finished: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "run.h5"
+    content = bytearray((finished / "run.h5").read_bytes())
+    with h5py.File(finished / "run.h5") as file:
+        means = file["/weights/I_to_E/mean"]
+        content[means.id.get_offset() + means.dtype.itemsize] ^= 1    # the last bit of the second value
+    damaged.write_bytes(content)
+    done = steelyard("verify", damaged)
+    assert done.returncode == 4
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"steelyard: {damaged}: /weights/I_to_E/mean")
+    done = steelyard("diff", finished, damaged)
+    assert done.returncode == 1
+    assert done.stdout.startswith("/weights/I_to_E/mean[1]: ")
+    damaged.write_bytes(b"no HDF5")
+    done = steelyard("inspect", damaged)
+    assert (done.returncode, len(done.stderr.splitlines())) == (4, 1)
+
+
+def test_report_is_one_page(finished: Path, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    done = steelyard("report", finished, "-o", page)
+    assert done.returncode == 0, done.stderr
+    assert page.read_text().lstrip().lower().startswith("<!doctype html>")
+
+
+def test_a_stopped_run_keeps_what_it_recorded(experiment_file: Path) -> None:
+    directory = experiment_file.parent / "long"
+    command = [STEELYARD, "run", str(experiment_file), "-n", "2", "-o", str(directory)]
+    process = subprocess.Popen(
+        [*command, "--set", "run.duration_ms=1e6"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        end = time.monotonic() + 120
+        while not list(directory.glob("segments/0*.h5")):
+            assert time.monotonic() < end and process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode in (75, 128 + signal.SIGTERM)
+    assert out.splitlines()[-1] == f"stopped before the end; next: steelyard inspect {directory}"
+    done = steelyard("inspect", directory)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^state +stopped, step \d+ of 10000000", done.stdout, re.M)
+
+
+def test_a_terminal_sees_a_bar_instead_of_lines(experiment_file: Path) -> None:
+    directory = experiment_file.parent / "seen"
+    ours, theirs = os.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    command = [STEELYARD, "run", str(experiment_file), "-o", str(directory)]
+    process = subprocess.Popen(
+        [*command, "--set", "run.duration_ms=20000"], stdout=theirs, stderr=theirs, env=os.environ | {"TERM": "xterm"}
+    )
+    os.close(theirs)
+    seen = b""
+    with suppress(OSError):     # Linux ends a terminal that nobody writes to any more with an error
+        while piece := os.read(ours, 65536):
+            seen += piece
+    os.close(ours)
+    assert process.wait(10) == 0, seen.decode()
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+    assert "of 20 s" in text and "x real time" in text
+    assert "built" in (directory / "log.txt").read_text() and "synapses in" not in text
+    assert text.rstrip().splitlines()[-1].endswith(f"next: steelyard inspect {directory}")

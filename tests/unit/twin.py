@@ -1,0 +1,112 @@
+"""A plain NumPy twin of the step of Akil et al. (2021): the oracle of the compiled kernels, one dense step at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_engine.experiment import Experiment, PairCoefficients
+from mpi_engine.run.simulation import Simulation
+
+State = dict[str, NDArray[Any]]
+Spikes = dict[str, NDArray[np.int64]]
+
+
+class Twin:
+    """Takes over the network of a simulation on one rank, and does one step from a state of it."""
+
+    def __init__(self, simulation: Simulation) -> None:
+        self.experiment: Experiment = simulation.experiment
+        self.dtype = np.dtype(self.experiment.run.state_dtype)
+        self.connected = {}
+        for name, p in self.experiment.projections.items():
+            rows = simulation.rows[name]
+            mask = np.zeros((self.experiment.sizes[p.target], self.experiment.sizes[p.source]), bool)
+            source = np.repeat(np.arange(mask.shape[1]), rows.out_degree)
+            mask[rows.targets, source] = True
+            self.connected[name] = mask
+
+    def step(self, n: int, state: State, inputs: Spikes) -> tuple[State, Spikes, State]:
+        """Return the state after step n, who fired, and the membrane potentials before the reset."""
+        e, dt, scalar = self.experiment, self.experiment.run.dt_ms, self.dtype.type
+        new = {key: values.copy() for key, values in state.items()}
+        # 1 stimulus
+        for name, p in e.projections.items():
+            if p.source in inputs:
+                self._add_charge(new, name, inputs[p.source], state)
+        # 2 integrate, 3 find spikes
+        fired, potentials = {}, {}
+        for name, population in e.populations.items():
+            m = e.neurons[population.neuron]
+            V = new[f"V/{name}"]
+            I = np.zeros_like(V)     # noqa: E741  (a current)
+            for kind in e.synapses_of(name):
+                I = I + new[f"I/{name}/{kind}"]     # noqa: E741
+            I = I + self._drive(name, n)     # noqa: E741
+            leak, slope = scalar(1 / m.tau_m_ms), scalar(1 / m.Delta_T_mv)
+            dV = leak * (scalar(m.E_L_mv) - V)
+            dV += leak * scalar(m.Delta_T_mv) * np.exp((V - scalar(m.V_T_mv)) * slope)
+            V = V + scalar(dt) * (dV + I)
+            fired[name] = np.flatnonzero(scalar(m.V_th_mv) <= V)
+            potentials[name] = V.copy()
+            V[fired[name]] = m.V_reset_mv
+            new[f"V/{name}"] = V
+        # 4 deliver with the weights before this step's learning, 5 learn
+        everyone = fired | inputs
+        for name, p in e.projections.items():
+            if p.source in fired:
+                self._add_charge(new, name, fired[p.source], state)
+        for name, p in e.plastic.items():
+            self._learn(new, name, everyone[p.source], fired[p.target])
+        # 6 traces jump, 7 everything decays
+        for name, p in e.plastic.items():
+            decay = scalar(1 - dt / e.plasticity[p.plasticity].tau_ms)
+            for side, spikes in (("pre", everyone[p.source]), ("post", fired[p.target])):
+                x = new[f"x/{name}/{side}"]
+                np.add.at(x, spikes, scalar(1))
+                new[f"x/{name}/{side}"] = x * decay
+        for name in e.populations:
+            for kind in e.synapses_of(name):
+                new[f"I/{name}/{kind}"] = new[f"I/{name}/{kind}"] * scalar(1 - dt / e.synapses[kind].tau_ms)
+        return new, fired, potentials
+
+    def weights(self, state: State, name: str) -> NDArray[Any]:
+        """Dense weights of a projection, target by source."""
+        p = self.experiment.projections[name]
+        mask = self.connected[name]
+        if p.plasticity is None:
+            return np.where(mask, p.weight_mv * self.experiment.weight_scale(name), 0.0)
+        dense = np.zeros(mask.shape, state[f"weights/{name}"].dtype)
+        dense[state[f"post/{name}"], state[f"pre/{name}"]] = state[f"weights/{name}"]
+        return dense
+
+    def _add_charge(self, new: State, name: str, spikes: NDArray[np.int64], state: State) -> None:
+        p = self.experiment.projections[name]
+        charge = self.weights(state, name)[:, spikes].sum(axis=1)
+        tau = self.experiment.synapses[p.synapse].tau_ms
+        new[f"I/{p.target}/{p.synapse}"] += (charge / tau).astype(self.dtype)
+
+    def _drive(self, name: str, n: int) -> NDArray[Any]:
+        drive = np.zeros(self.experiment.populations[name].size, self.dtype)
+        t = n * self.experiment.run.dt_ms
+        for c in self.experiment.currents.values():
+            if c.target == name and c.start_ms < t - 1e-9 and (c.stop_ms is None or t < c.stop_ms + 1e-9):
+                drive[c.first : None if c.count is None else c.first + c.count] += self.dtype.type(c.amplitude_mv_per_ms)
+        return drive
+
+    def _learn(self, new: State, name: str, pre: NDArray[np.int64], post: NDArray[np.int64]) -> None:
+        e, p = self.experiment, self.experiment.projections[name]
+        c: PairCoefficients = e.plasticity[p.plasticity].coefficients(e.weight_scale(name))
+        w, mask = self.weights(new, name), self.connected[name]
+        x_pre, x_post = new[f"x/{name}/pre"], new[f"x/{name}/post"]
+        for k in pre:
+            old = w[:, k]
+            change = (c.a_pre[0] + c.a_pre[1] * old) + (c.b_pre[0] + c.b_pre[1] * old) * x_post
+            w[:, k] = np.where(mask[:, k] & (old > c.w_min), old + change, old)
+        for j in post:
+            old = w[j]
+            change = (c.a_post[0] + c.a_post[1] * old) + (c.b_post[0] + c.b_post[1] * old) * x_pre
+            w[j] = np.where(mask[j] & (old > c.w_min) & (old < c.w_max), old + change, old)
+        new[f"weights/{name}"] = w[new[f"post/{name}"], new[f"pre/{name}"]]
