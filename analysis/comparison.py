@@ -31,6 +31,7 @@ Array = NDArray[np.float64]
 WINDOW_MS = 250.0
 FINEST = 0.02
 CLOSURE = 0.01
+FEWEST_WINDOWS = 20
 
 
 def compare(runs: Sequence[RunReader]) -> list[Line]:
@@ -80,6 +81,7 @@ def _line(
     predict: Callable[[Findings], tuple[float, float] | None],
     note: str,
     identity: bool = False,
+    from_run: bool = False,
 ) -> Line:
     measured = tuple(measure(f) for f in found)
     ranges = []
@@ -93,7 +95,7 @@ def _line(
         known = 3 * estimate.error if isfinite(estimate.error) else 0.0
         tolerance = CLOSURE * largest if identity else max(known, FINEST * largest)
         ranges.append(Range(answer[0], answer[1], tolerance))
-    return Line(*names, measured, tuple(ranges), note)
+    return Line(*names, measured, tuple(ranges), note, identity or from_run)
 
 
 def _rate(found: list[Findings], population: str) -> Line:
@@ -219,6 +221,7 @@ def _net_input(found: list[Findings], population: str) -> Iterator[Line]:
         lambda f: _net_share(f, population),
         lambda f: (0.0, 100 * limit / _excitation(f, population)),
         "at most rheobase over excitation, which falls as 1/√N",
+        from_run=True,
     )
 
 
@@ -238,9 +241,10 @@ def _covariances(found: list[Findings]) -> Iterator[Line]:
     recorded = [a for a in e.populations if a in e.recording.spikes]
     windows = min(int((f.stop_ms - f.start_ms) / WINDOW_MS + 1e-9) for f in found)
     group = f"Count covariance, {WINDOW_MS:g} ms"
-    if windows < 4:
+    if windows < FEWEST_WINDOWS:
         missing = (Estimate(np.nan),) * len(found)
-        reason = f"needs at least {8 * WINDOW_MS:g} ms: four windows after a burn-in of half the run"
+        needed = 2 * FEWEST_WINDOWS * WINDOW_MS
+        reason = f"in less than {needed:g} ms, three standard errors exceed the covariance itself; run longer"
         yield Line(group, "all pairs", "", missing, (), reason)
         return
     counts = [
@@ -259,7 +263,7 @@ def _covariances(found: list[Findings]) -> Iterator[Line]:
         ratios = ", ".join(number(pair.ratio) for pair in pairs)
         note = f"mean coefficient {coefficients}; mean covariance over mean variance {ratios}"
         complete = len(ranges) == len(found)
-        yield Line(group, f"{a} with {b}", "", measured, ranges if complete else (), note)
+        yield Line(group, f"{a} with {b}", "", measured, ranges if complete else (), note, bool(e.plastic))
 
 
 def _spikes(f: Findings, population: str) -> tuple[Array, NDArray[np.int64]]:

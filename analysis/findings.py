@@ -65,14 +65,10 @@ class Findings:
         }
         realised = e.model_copy(update={"inputs": {**e.inputs, **inputs}})
         bounds = [(0.0, rheobase(e.neurons[population.neuron])) for population in e.populations.values()]
-        states = []
-        for corner in product(*bounds):
-            try:
-                states.append(fixed_point(realised, np.array(corner)))
-            except NoBalance as error:
-                if not any(corner):
-                    return [], str(error)
-        return states, ""
+        try:
+            return [fixed_point(realised, np.array(corner)) for corner in product(*bounds)], ""
+        except NoBalance as error:
+            return [], str(error)
 
     def series(self, population: str, variable: str | None = None) -> Array:
         """Give a population's rate [Hz], or its mean of a variable, in the bins after the burn-in."""

@@ -98,11 +98,13 @@ def _summary(run: RunReader) -> str:
 
 
 def _verdict(lines: Sequence[Line]) -> str:
-    verdicts = [line.verdict for line in lines]
-    told = [verdict for verdict in verdicts if verdict in ("agrees", "differs")]
-    text = f"{told.count('agrees')} of {len(told)} quantities agree with theory"
-    silent = len(verdicts) - len(told)
-    return text + (f"; {silent} without a verdict, with the reason" if silent else "")
+    told = [line for line in lines if line.verdict in ("agrees", "differs")]
+    agree = sum(line.verdict == "agrees" for line in told)
+    alone = sum(not line.from_run for line in told)
+    text = f"{agree} of {len(told)} quantities agree with their prediction: {alone} are predicted from the experiment "
+    text += f"and its input's realised rate alone, {len(told) - alone} from other measurements of the same run."
+    silent = len(lines) - len(told)
+    return text + (f" {silent} are without a verdict, with the reason." if silent else "")
 
 
 def _of_weights(runs: Sequence[RunReader], labels: Sequence[str], found: Findings) -> Iterator[Picture]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import floor, isfinite, log10
+from math import isfinite
 
 import numpy as np
 from rich.table import Table
@@ -53,6 +53,8 @@ class Line:
         One a run; empty where theory has no answer.
     note : str
         Where the prediction comes from, or why there is none.
+    from_run : bool
+        Whether the prediction rests on other measurements of the run, not on the experiment alone.
     """
 
     group: str
@@ -61,6 +63,7 @@ class Line:
     measured: tuple[Estimate, ...]
     predicted: tuple[Range, ...]
     note: str = ""
+    from_run: bool = False
 
     @property
     def verdict(self) -> str:
@@ -91,7 +94,8 @@ def number(value: float, digits: int = 3) -> str:
     """Format with significant digits, trailing zeros kept and never in powers of ten."""
     if not isfinite(value) or value == 0:
         return "0" if value == 0 else ABSENT
-    decimals = max(0, digits - 1 - floor(log10(abs(value))))
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])     # of the rounded value
+    decimals = max(0, digits - 1 - exponent)
     return f"{value:.{decimals}f}".replace("-", MINUS)
 
 

@@ -41,7 +41,7 @@ def main() -> int:
 
 def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
     # after MPI: h5py must find the MPI library loaded
-    from mpi_engine.output.sealed import RunError  # noqa: PLC0415
+    from mpi_engine.output.integrity import RunError  # noqa: PLC0415
     from mpi_engine.run.directory import DirectoryError  # noqa: PLC0415
     from mpi_engine.run.job import run  # noqa: PLC0415
 

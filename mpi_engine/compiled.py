@@ -20,6 +20,9 @@ import numpy as np
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+Real = Any
+"""A number in the state's or the weights' format, float32 or float64."""
+
 
 @functools.cache
 def fingerprint() -> str:

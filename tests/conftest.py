@@ -100,7 +100,7 @@ def mpirun() -> Callable[..., subprocess.CompletedProcess[str]]:
         assert launcher is not None, "the tests need an mpirun: run .ci/setup"
         return subprocess.run(
             [str(launcher), "-n", str(ranks), sys.executable, *map(str, arguments)],
-            env=engine_environment(ranks) | (env or {}),
+            env=engine_environment(ranks) | {"OMPI_MCA_mpi_yield_when_idle": "1"} | (env or {}),    # shared cores
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -115,5 +115,5 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """Fail a session in which something was skipped, where nobody looks at it."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if os.environ.get("CI") == "true" and reporter is not None and reporter.stats.get("skipped"):
-        reporter.write_line("CI=true: a skipped test counts as a failure", red=True)
+        reporter.write_line("\nCI=true: a skipped test counts as a failure", red=True)
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -136,20 +136,19 @@ def balanced_rates(field: MeanField, net_input_mv_per_ms: Array | float = 0.0) -
     Raises
     ------
     NoBalance
-        If W is singular, if its determinant has the sign of an unstable network, or if a rate is not positive. For
-        one excitatory and one inhibitory population these are the paper's conditions,
-        W_XE/W_XI > W_EI/W_II > W_EE/W_IE.
+        If W is singular, if a rate is not positive, or, in the limit of large N, if the determinant has the sign of
+        an unstable network (a finite network with some net input may be stable all the same). For one excitatory and
+        one inhibitory population these are the paper's conditions, W_EX/W_IX > W_EI/W_II > W_EE/W_IE.
     """
     w = field.recurrent
     k = len(field.populations)
     determinant = float(np.linalg.det(-w))
     if abs(determinant) <= 1e-12 * float(np.prod(np.linalg.norm(w, axis=1))):
         raise NoBalance("no balance: the matrix W of mean connections is singular")
-    external = field.feedforward @ field.input_rates_khz - np.broadcast_to(net_input_mv_per_ms, k) / sqrt(
-        field.n_neurons
-    )
+    net = np.broadcast_to(net_input_mv_per_ms, k)
+    external = field.feedforward @ field.input_rates_khz - net / sqrt(field.n_neurons)
     rates = -np.linalg.solve(w, external).astype(np.float64)
-    if determinant < 0:
+    if determinant < 0 and not net.any():
         raise NoBalance(f"no balance: det(-W) = {determinant:.3g} is negative, excitation runs away from inhibition")
     if np.any(rates <= 0):
         worst = int(np.argmin(rates))

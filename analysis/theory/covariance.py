@@ -131,9 +131,10 @@ def trace_covariance(experiment: Experiment, tau_ms: float, weights_mv: Mapping[
             raise ValueError(f"inputs.{name}.jitter_ms = 0: covariances are singular at zero lag; give it a jitter")
     jitter = min(train.jitter_ms for train in correlated.values())
     slowest = max([tau_ms, *(synapse.tau_ms for synapse in experiment.synapses.values())])
-    step = 1 / (2 * np.pi * slowest) / 8     # an eighth of the nearest pole's distance: error below e^-50
+    step = 1 / (2 * np.pi * slowest) / 4     # a quarter of the nearest pole's distance: error below e^-25
     count = int(np.ceil(1.1 / jitter / step))     # there the Gaussian is below e^-47
-    f: Array = step * np.arange(-count, count + 1, dtype=np.float64)
-    kernel = tau_ms / (1 + 2j * np.pi * f * tau_ms)
-    covariance: Array = step * np.tensordot(kernel, cross_spectrum(experiment, f, weights_mv), axes=1).real
+    f: Array = step * np.arange(count + 1, dtype=np.float64)
+    kernel = 2 * step * tau_ms / (1 + 2j * np.pi * f * tau_ms)     # twice, for negative frequencies are conjugate
+    kernel[0] /= 2
+    covariance: Array = (kernel[:, None, None] * cross_spectrum(experiment, f, weights_mv)).sum(axis=0).real
     return covariance

@@ -20,6 +20,8 @@ from analysis.theory.balance import Array, NoBalance, balanced_rates, mean_field
 from analysis.theory.covariance import trace_covariance
 from mpi_engine.experiment import Experiment
 
+SMALLEST_STEP = 1 / 64
+
 
 @dataclass(frozen=True)
 class FixedPoint:
@@ -92,7 +94,8 @@ def fixed_point(experiment: Experiment, net_input_mv_per_ms: Array | float = 0.0
     experiment : Experiment
         The description.
     net_input_mv_per_ms : float or ndarray
-        Mean total current that each population keeps [K or scalar]; 0 is the limit of large N.
+        Mean total current that each population keeps [K or scalar]; 0 is the limit of large N, from which the fixed
+        point is followed to other values.
 
     Returns
     -------
@@ -104,17 +107,30 @@ def fixed_point(experiment: Experiment, net_input_mv_per_ms: Array | float = 0.0
     NoBalance
         If there is no balanced state, or no fixed point of the weights within it.
     """
-    plastic = list(experiment.plastic)
-
-    def drift(weights: Array) -> Array:
-        named = dict(zip(plastic, weights.tolist(), strict=True))
-        return np.array(list(weight_drift(experiment, named, net_input_mv_per_ms).values()))
-
-    weights = _newton(drift, np.array([experiment.projections[name].weight_mv for name in plastic]))
+    net = np.asarray(net_input_mv_per_ms, dtype=np.float64)
+    plastic = experiment.plastic
+    weights = _solve(experiment, np.array([p.weight_mv for p in plastic.values()]), 0 * net)
+    share, step = 0.0, 1.0
+    while net.any() and share < 1:
+        try:
+            weights = _solve(experiment, weights, (share + step) * net)
+            share += step
+        except NoBalance:
+            step /= 2
+            if step < SMALLEST_STEP:
+                raise
     named = dict(zip(plastic, weights.tolist(), strict=True))
     field = mean_field(experiment, named)
-    rates = 1e3 * balanced_rates(field, net_input_mv_per_ms)
+    rates = 1e3 * balanced_rates(field, net)
     return FixedPoint(dict(zip(field.populations, rates.tolist(), strict=True)), named)
+
+
+def _solve(experiment: Experiment, weights: Array, net: Array) -> Array:
+    def drift(weights: Array) -> Array:
+        named = dict(zip(experiment.plastic, weights.tolist(), strict=True))
+        return np.array(list(weight_drift(experiment, named, net).values()))
+
+    return _newton(drift, weights)
 
 
 def _newton(drift: Callable[[Array], Array], weights: Array) -> Array:

@@ -216,8 +216,8 @@ def _block(plan: Plan) -> str:
     full = f" or not ({' and '.join(room)})" if room else ""
     loop += ["progress[0] = n", f"if status != 0{full}:", "    return n, status"]
     head = ["@kernel", f"def block(first, last, clock, x, {', '.join(plan.arguments)}):"]
-    return "\n".join([*head, f"    {plan.indices}", "    for n in range(first, last + 1):", *(f"        {line}" for line in loop),
-                      "    return last, 0", ""])
+    head += [f"    {plan.indices}", "    for n in range(first, last + 1):"]
+    return "\n".join([*head, *(f"        {line}" for line in loop), "    return last, 0", ""])
 
 
 def _deliver(plan: Plan, sources: Container[str]) -> list[str]:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import part
+from mpi_engine.compiled import Real, part
 from mpi_engine.experiment import Experiment, ExponentialIntegrateAndFire, Uniform
+from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.mathematics import exp
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.streams import draw_uniform, stream_key
@@ -17,14 +18,14 @@ from mpi_engine.network.streams import draw_uniform, stream_key
 class EIF(NamedTuple):
     """Parameters of the exponential integrate-and-fire neuron in the state's number format [ms, mV]."""
 
-    dt: float
-    leak: float
-    E_L: float
-    V_T: float
-    Delta_T: float
-    sharpness: float
-    V_th: float
-    V_reset: float
+    dt: Real
+    leak: Real
+    E_L: Real
+    V_T: Real
+    Delta_T: Real
+    sharpness: Real
+    V_th: Real
+    V_reset: Real
 
 
 class Population(NamedTuple):
@@ -109,7 +110,7 @@ def _parameters(model: ExponentialIntegrateAndFire, dt: float, dtype: np.dtype[n
 
 
 @part
-def membrane(V, current, p):  # type: ignore[no-untyped-def]
+def membrane(V: Real, current: Real, p: EIF) -> Real:
     """Membrane potential one forward-Euler step later (Akil et al. 2021)."""
     slope = p.leak * (p.E_L - V) + p.leak * p.Delta_T * exp((V - p.V_T) * p.sharpness) + current
     return V + p.dt * slope
@@ -150,10 +151,10 @@ def reset(population: Population) -> None:
 
 
 @part
-def announce(population: Population, x, begin: int, index: int) -> int:  # type: ignore[no-untyped-def]
+def announce(population: Population, x: Exchange, begin: int, index: int) -> int:
     """Write the ids of those that fired into the outgoing message; return where the next may begin."""
     n = population.n_fired[0]
     for k in range(n):
         x.outbox[begin + k] = population.first[0] + population.fired[k]
     x.outbox[1 + index] = n
-    return begin + n
+    return begin + int(n)

@@ -14,8 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import part
+from mpi_engine.compiled import Real, part
+from mpi_engine.dynamics.neurons import Population
 from mpi_engine.experiment import Experiment, PairCoefficients
+from mpi_engine.network.exchange import Exchange
 
 DEPTH = 64
 """Spikes that a history holds; older ones are applied to every row before they are dropped."""
@@ -30,16 +32,16 @@ _TABLE_TIME_CONSTANTS = 30
 class PairRule(NamedTuple):
     """Coefficients of the pair form in the weights' number format; see `PairCoefficients`."""
 
-    a_pre0: float
-    a_pre1: float
-    b_pre0: float
-    b_pre1: float
-    a_post0: float
-    a_post1: float
-    b_post0: float
-    b_post1: float
-    w_min: float
-    w_max: float
+    a_pre0: Real
+    a_pre1: Real
+    b_pre0: Real
+    b_pre1: Real
+    a_post0: Real
+    a_post1: Real
+    b_post0: Real
+    b_post1: Real
+    w_min: Real
+    w_max: Real
 
 
 class PresynapticTrace(NamedTuple):
@@ -99,9 +101,9 @@ def make_presynaptic_trace(experiment: Experiment, source: str, tau_ms: float) -
     """Make the traces of all neurons of a source, at zero."""
     n, dtype = experiment.sizes[source], np.dtype(experiment.run.state_dtype)
     n_table = int(_TABLE_TIME_CONSTANTS * tau_ms / experiment.run.dt_ms) + 2
-    decay = (1 - experiment.run.dt_ms / tau_ms) * np.ones(n_table)
-    decay[0] = 1.0
-    decay = np.cumprod(decay)
+    factors = np.full(n_table, 1 - experiment.run.dt_ms / tau_ms)
+    factors[0] = 1.0
+    decay = np.cumprod(factors)
     decay[-1] = 0.0
     last = np.full(n, NEVER, np.int32)
     return PresynapticTrace(np.zeros(n, dtype), np.zeros(n, dtype), last, decay.astype(dtype))
@@ -119,21 +121,21 @@ def make_history(n: int) -> History:
 
 
 @part
-def on_pre(w, x_post, rule):  # type: ignore[no-untyped-def]
+def on_pre(w: Real, x_post: Real, rule: PairRule) -> Real:
     """Weight after a presynaptic spike (Akil et al. 2021: A_pre + B_pre x_post)."""
     changed = w + ((rule.a_pre0 + rule.a_pre1 * w) + (rule.b_pre0 + rule.b_pre1 * w) * x_post)
     return changed if w > rule.w_min else w
 
 
 @part
-def on_post(w, x_pre, rule):  # type: ignore[no-untyped-def]
+def on_post(w: Real, x_pre: Real, rule: PairRule) -> Real:
     """Weight after a postsynaptic spike (Akil et al. 2021: A_post + B_post x_pre)."""
     changed = w + ((rule.a_post0 + rule.a_post1 * w) + (rule.b_post0 + rule.b_post1 * w) * x_pre)
     return changed if rule.w_min < w < rule.w_max else w
 
 
 @part
-def trace_at(trace: PresynapticTrace, source: int, step: int):  # type: ignore[no-untyped-def]
+def trace_at(trace: PresynapticTrace, source: int, step: int) -> Real:
     """Presynaptic trace that a spike in a step sees: the value before the spikes of that step."""
     since = step - trace.last[source]
     if since == 0:
@@ -142,7 +144,7 @@ def trace_at(trace: PresynapticTrace, source: int, step: int):  # type: ignore[n
 
 
 @part
-def update_presynaptic(trace: PresynapticTrace, x, index: int, n: int) -> None:  # type: ignore[no-untyped-def]
+def update_presynaptic(trace: PresynapticTrace, x: Exchange, index: int, n: int) -> None:
     """Let the traces of the sources that fired jump by one."""
     for k in range(x.offsets[index], x.offsets[index + 1]):
         source = x.fired[k]
@@ -154,7 +156,7 @@ def update_presynaptic(trace: PresynapticTrace, x, index: int, n: int) -> None: 
 
 
 @part
-def update_postsynaptic(trace: PostsynapticTrace, population) -> None:  # type: ignore[no-untyped-def]
+def update_postsynaptic(trace: PostsynapticTrace, population: Population) -> None:
     """Let the traces of the targets that fired jump by one, then all decay."""
     one, decay = trace.decay.dtype.type(1), trace.decay[0]
     for k in range(population.n_fired[0]):
@@ -165,7 +167,7 @@ def update_postsynaptic(trace: PostsynapticTrace, population) -> None:  # type: 
 
 
 @part
-def remember(history: History, population, n: int) -> None:  # type: ignore[no-untyped-def]
+def remember(history: History, population: Population, n: int) -> None:
     """Note the spikes of this step, after `make_room` has been called for every projection onto the population."""
     steps = history.steps
     for k in range(population.n_fired[0]):

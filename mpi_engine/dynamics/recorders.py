@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.compiled import part
+from mpi_engine.dynamics.neurons import Population
+from mpi_engine.network.exchange import Exchange
 
 FIXED_POINT = 2.0**20
 """Units of a population sum in 1 mV or 1 mV/ms."""
@@ -48,13 +50,13 @@ class SpikeRecord(NamedTuple):
     ----------
     steps, ids : ndarray of int32, shape (capacity,)
         When, and who.
-    count : ndarray of int64, shape (1,)
+    kept : ndarray of int64, shape (1,)
         How many.
     """
 
     steps: NDArray[np.int32]
     ids: NDArray[np.int32]
-    count: NDArray[np.int64]
+    kept: NDArray[np.int64]
 
 
 class Observations(NamedTuple):
@@ -92,7 +94,7 @@ class Observations(NamedTuple):
 
 
 @part
-def observe(o: Observations, population, clock: Clock, n: int) -> None:  # type: ignore[no-untyped-def]
+def observe(o: Observations, population: Population, clock: Clock, n: int) -> None:
     """Sample V and the currents that have just acted on it, before the reset."""
     for k in range(population.n_fired[0]):
         o.spike_count[population.fired[k]] += clock.averaging
@@ -125,7 +127,7 @@ def observe(o: Observations, population, clock: Clock, n: int) -> None:  # type:
 
 
 @part
-def _accumulate(o, values, variable, row, clock):  # type: ignore[no-untyped-def]
+def _accumulate(o: Observations, values: NDArray[np.float32], variable: int, row: int, clock: Clock) -> None:
     if clock.averaging:
         sums, squares = o.sums[variable], o.squares[variable]
         for i in range(values.size):
@@ -135,30 +137,32 @@ def _accumulate(o, values, variable, row, clock):  # type: ignore[no-untyped-def
     if clock.bin > 0:
         whole = np.int64(0)
         for i in range(values.size):
-            value = min(max(np.float64(values[i]), -_LARGEST), _LARGEST)
-            whole += np.int64(np.floor(value * FIXED_POINT + 0.5))
+            clipped = min(max(np.float64(values[i]), -_LARGEST), _LARGEST)
+            whole += np.int64(np.floor(clipped * FIXED_POINT + 0.5))
         o.binned[row, variable] += whole
 
 
 @part
-def keep_spikes(record: SpikeRecord, x, index: int, n: int) -> None:  # type: ignore[no-untyped-def]
+def keep_spikes(record: SpikeRecord, x: Exchange, index: int, n: int) -> None:
     """Append the spikes of a step."""
-    end = record.count[0]
+    end = record.kept[0]
     for k in range(x.offsets[index], x.offsets[index + 1]):
         record.steps[end] = n
         record.ids[end] = x.fired[k]
         end += 1
-    record.count[0] = end
+    record.kept[0] = end
 
 
 @part
 def has_room(record: SpikeRecord, most: int) -> bool:
     """Whether another step fits in."""
-    return record.count[0] + most <= record.steps.size
+    return record.kept[0] + most <= record.steps.size
 
 
 @part
-def count_spikes(counts, progress, x, index: int, clock: Clock, n: int) -> None:  # type: ignore[no-untyped-def]
+def count_spikes(
+    counts: NDArray[np.int64], progress: NDArray[np.int64], x: Exchange, index: int, clock: Clock, n: int
+) -> None:
     """Add the spikes of a step to the population's bin, and to its total since the start."""
     n_spikes = x.offsets[index + 1] - x.offsets[index]
     progress[1 + index] += n_spikes

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mpi_engine.compiled import kernel, part
 from mpi_engine.experiment import Experiment
+from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.mathematics import log
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.streams import Key, gaussian, philox, stream_key, uniform, uniform53
@@ -119,7 +120,7 @@ class PoissonTrains:
 
 
 @part
-def _waiting_time(key, identity, window, draw):  # type: ignore[no-untyped-def]
+def _waiting_time(key: Key, identity: int, window: int, draw: int) -> float:
     """Exponentially distributed with mean 1."""
     a, b, _, _ = philox(key, identity, draw, window, 0)
     return -log(uniform53(a, b))
@@ -178,7 +179,7 @@ def _correlated(key: Key, thinning: Key, first: int, n: int, mother_rate: float,
 
 
 @part
-def announce_train(train: Train, x, begin: int, index: int, step: int) -> int:  # type: ignore[no-untyped-def]
+def announce_train(train: Train, x: Exchange, begin: int, index: int, step: int) -> int:
     """Write the ids of the sources that fire in a step into the outgoing message; return where the next may begin."""
     k = train.next[0]
     end = begin

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.compiled import kernel, part
+from mpi_engine.dynamics.neurons import Population
 from mpi_engine.dynamics.plasticity import (
     History,
     PairRule,
@@ -19,7 +20,8 @@ from mpi_engine.dynamics.plasticity import (
     trace_at,
 )
 from mpi_engine.experiment import Experiment
-from mpi_engine.network.connectivity import Connectivity
+from mpi_engine.network.connectivity import Connectivity, Targets
+from mpi_engine.network.exchange import Exchange
 
 
 class StaticProjection(NamedTuple):
@@ -40,7 +42,7 @@ class StaticProjection(NamedTuple):
     """
 
     row_start: NDArray[np.int64]
-    targets: NDArray[np.int32]
+    targets: Targets
     arrivals: NDArray[np.uint16]
     gain: NDArray[np.float32]
 
@@ -67,7 +69,7 @@ class PlasticProjection(NamedTuple):
     """
 
     row_start: NDArray[np.int64]
-    targets: NDArray[np.int32]
+    targets: Targets
     weights: NDArray[np.float32]
     arrivals: NDArray[np.float32]
     gain: NDArray[np.float32]
@@ -100,7 +102,7 @@ def make_projection(experiment: Experiment, name: str, rows: Connectivity) -> St
 
 
 @part
-def deliver(projection: StaticProjection, x, index: int) -> None:  # type: ignore[no-untyped-def]
+def deliver(projection: StaticProjection, x: Exchange, index: int) -> None:
     """Count the arrivals of a source population's spikes."""
     arrivals = projection.arrivals
     for k in range(x.offsets[index], x.offsets[index + 1]):
@@ -110,8 +112,13 @@ def deliver(projection: StaticProjection, x, index: int) -> None:  # type: ignor
 
 
 @part
-def deliver_and_learn(  # type: ignore[no-untyped-def]
-    projection: PlasticProjection, pre: PresynapticTrace, post: PostsynapticTrace, history: History, x, index: int,
+def deliver_and_learn(
+    projection: PlasticProjection,
+    pre: PresynapticTrace,
+    post: PostsynapticTrace,
+    history: History,
+    x: Exchange,
+    index: int,
     n: int,
 ) -> None:
     """Deliver spikes with the weights before this step's learning, then apply their presynaptic events.
@@ -136,7 +143,7 @@ def deliver_and_learn(  # type: ignore[no-untyped-def]
 
 
 @part
-def _replay(  # type: ignore[no-untyped-def]
+def _replay(
     projection: PlasticProjection, pre: PresynapticTrace, history: History, source: int, n: int
 ) -> None:
     """Apply to a row the postsynaptic spikes since its last visit and before step n, oldest first."""
@@ -158,8 +165,8 @@ def _replay(  # type: ignore[no-untyped-def]
 
 
 @part
-def make_room(  # type: ignore[no-untyped-def]
-    projection: PlasticProjection, pre: PresynapticTrace, history: History, population, n: int
+def make_room(
+    projection: PlasticProjection, pre: PresynapticTrace, history: History, population: Population, n: int
 ) -> None:
     """Visit rows that have not seen a spike which the history is about to drop."""
     steps = history.steps
@@ -187,8 +194,13 @@ def catch_up(projection: PlasticProjection, pre: PresynapticTrace, history: Hist
 
 
 @kernel
-def weight_sums(  # type: ignore[no-untyped-def]
-    projection: PlasticProjection, edges, sums, squares, histogram, extremes
+def weight_sums(
+    projection: PlasticProjection,
+    edges: NDArray[np.float64],
+    sums: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    histogram: NDArray[np.int64],
+    extremes: NDArray[np.float64],
 ) -> None:
     """Sum weights and their squares for each target, in ascending order of sources, and count them in bins.
 

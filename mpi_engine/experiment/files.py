@@ -163,7 +163,8 @@ def _problems_of_valid_parts(table: dict[str, Any], error: ValidationError) -> l
     fields: dict[str, Any] = {}
     for name, field in Experiment.model_fields.items():
         value = table.get(name)
-        adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
+        annotation: Any = field.annotation
+        adapter: TypeAdapter[Any] = TypeAdapter(annotation)
         if name in _NAMED_PARTS and isinstance(value, dict):
             value = {entry: item for entry, item in value.items() if (name, str(entry)) not in broken}
         try:

@@ -4,9 +4,9 @@ On a presynaptic spike, with x_post the postsynaptic trace, and on a postsynapti
 
 .. math:: w \leftarrow w + (a_0 + a_1 w) + (b_0 + b_1 w)\,x
 
-each with coefficients of its own (Akil, Rosenbaum & Josić 2021: :math:`dJ/dt = \sum_a A_a S_a + \sum_{a,b} B_{ab} x_a S_b`
-with A and B affine in J). Traces jump by 1 at a spike and decay with ``tau_ms``; a rule sees them as they were before
-the spikes of its own step.
+each with coefficients of its own. This is :math:`dJ/dt = \sum_a A_a S_a + \sum_{a,b} B_{ab} x_a S_b` of Akil, Rosenbaum
+& Josić (2021) with A and B affine in J. Traces jump by 1 at a spike and decay with ``tau_ms``; a rule sees them as they
+were before the spikes of its own step.
 """
 
 from __future__ import annotations
@@ -68,8 +68,11 @@ class Pair(Rule):
 
     def coefficients(self, scale: float) -> PairCoefficients:
         """Resolve the rule; see `Rule.coefficients`."""
-        terms = (self.a_pre, self.b_pre, self.a_post, self.b_post)
-        return PairCoefficients(*((term[0], term[1]) for term in terms))
+        return PairCoefficients(_pair(self.a_pre), _pair(self.b_pre), _pair(self.a_post), _pair(self.b_post))
+
+
+def _pair(term: list[float]) -> tuple[float, float]:
+    return term[0], term[1]
 
 
 class HebbianHard(Rule):

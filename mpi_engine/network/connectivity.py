@@ -18,6 +18,9 @@ from mpi_engine.network.mathematics import log
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.streams import Key, fill_words, mix64, stream_key, uniform, uniform53
 
+Targets = NDArray[np.uint16] | NDArray[np.int32]
+"""Local indices of targets, in two bytes where these suffice."""
+
 
 @dataclass(frozen=True)
 class Connectivity:
@@ -34,7 +37,7 @@ class Connectivity:
     """
 
     row_start: NDArray[np.int64]
-    targets: NDArray[np.uint16] | NDArray[np.int32]
+    targets: Targets
     in_degree: NDArray[np.int64]
 
     @property
@@ -110,18 +113,18 @@ def _index_dtype(n_local: int) -> type[np.uint16] | type[np.int32]:
 
 
 @part
-def _inverse_log(probability):  # type: ignore[no-untyped-def]
+def _inverse_log(probability: float) -> float:
     return 1.0 / log(1.0 - probability) if probability < 1.0 else 0.0
 
 
 @part
-def _next_source(source, word, inverse_log):  # type: ignore[no-untyped-def]
+def _next_source(source: int, word: int, inverse_log: float) -> int:
     """Skip a geometrically distributed number of unconnected candidates."""
     return source + 1 + int(log(uniform(word)) * inverse_log)
 
 
 @part
-def _skip_self(source, target, no_self):  # type: ignore[no-untyped-def]
+def _skip_self(source: int, target: int, no_self: bool) -> int:
     return source + (no_self and source >= target)
 
 
@@ -147,7 +150,7 @@ def _count_bernoulli(key: Key, first: int, n: int, probability: float, no_self: 
 
 @kernel
 def _fill_bernoulli(key: Key, first: int, n: int, probability: float, no_self: bool, words: NDArray[np.uint32],
-                    row_start: NDArray[np.int64], in_degree: NDArray[np.int64], targets: NDArray[np.int32]) -> None:
+                    row_start: NDArray[np.int64], in_degree: NDArray[np.int64], targets: Targets) -> None:
     inverse_log = _inverse_log(probability)
     for local in range(in_degree.size):
         source, block = -1, 0
@@ -165,7 +168,7 @@ def _fill_bernoulli(key: Key, first: int, n: int, probability: float, no_self: b
 
 
 @part
-def _choose_sources(key, target, sources, mark):  # type: ignore[no-untyped-def]
+def _choose_sources(key: Key, target: int, sources: NDArray[np.int64], mark: NDArray[np.int64]) -> None:
     """Draw distinct sources by Floyd's algorithm; `mark` remembers for which target a source was last drawn."""
     n, k = mark.size, sources.size
     words = np.empty(4, np.uint32)
@@ -194,7 +197,7 @@ def _count_fixed(key: Key, first: int, no_self: bool, sources: NDArray[np.int64]
 
 @kernel
 def _fill_fixed(key: Key, first: int, no_self: bool, sources: NDArray[np.int64], mark: NDArray[np.int64],
-                row_start: NDArray[np.int64], in_degree: NDArray[np.int64], targets: NDArray[np.int32]) -> None:
+                row_start: NDArray[np.int64], in_degree: NDArray[np.int64], targets: Targets) -> None:
     for local in range(in_degree.size):
         _choose_sources(key, first + local, sources, mark)
         for source in sources:
@@ -205,15 +208,15 @@ def _fill_fixed(key: Key, first: int, no_self: bool, sources: NDArray[np.int64],
 
 
 @part
-def _rewind(row_start):  # type: ignore[no-untyped-def]
-    """Filling has moved every row's start to its end: move all back by one row."""
+def _rewind(row_start: NDArray[np.int64]) -> None:
+    """Move every row's start back by one row: filling has moved it to the row's end."""
     for source in range(row_start.size - 1, 0, -1):
         row_start[source] = row_start[source - 1]
     row_start[0] = 0
 
 
 @kernel
-def _smallest_hashes(key: Key, row_start: NDArray[np.int64], targets: NDArray[np.int32], first_target: int,
+def _smallest_hashes(key: Key, row_start: NDArray[np.int64], targets: Targets, first_target: int,
                      hashes: NDArray[np.uint64], sources: NDArray[np.int64], chosen: NDArray[np.int64],
                      positions: NDArray[np.int64]) -> None:
     last = hashes.size - 1

@@ -84,7 +84,7 @@ def make_exchange(ranks: Ranks, n_populations: int, most_spikes: int) -> Exchang
     )
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def _call_allgather(_context: Any, address: Any, send: Any, receive: Any, count: Any, comm: Any, words: Any) -> Any:
     """Call MPI_Allgather through its address, so that the compiled code can be cached and fits any MPI."""
     signature = types.intc(types.uint64, types.uintp, types.uintp, types.int32, types.uint64, types.uint64)
@@ -100,7 +100,7 @@ def _call_allgather(_context: Any, address: Any, send: Any, receive: Any, count:
 
 
 @part
-def _allgather(x, n_words):  # type: ignore[no-untyped-def]
+def _allgather(x: Exchange, n_words: int) -> None:
     if x.shape[0] == 1:
         for word in range(n_words):
             x.inbox[word] = x.outbox[word]

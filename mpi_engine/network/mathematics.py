@@ -13,13 +13,13 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from mpi_engine.compiled import part
+from mpi_engine.compiled import Real, part
 
 _f = np.float32
 
 
 def _bitcast(result: Any, ir_type: ir.Type) -> Any:
-    @intrinsic  # type: ignore[untyped-decorator]
+    @intrinsic
     def cast(_context: Any, value: Any) -> Any:
         return result(value), lambda _, builder, __, args: builder.bitcast(args[0], ir_type)
 
@@ -33,7 +33,7 @@ _bits_of_float64 = _bitcast(types.int64, ir.IntType(64))
 
 
 @part
-def _exp32(x: float) -> float:
+def _exp32(x: Real) -> Real:
     x = min(max(x, _f(-87.0)), _f(88.0))
     # x = n ln 2 + r; adding 1.5 * 2^23 rounds to the integer n and leaves it in the low bits
     shifted = x * _f(1.44269504) + _f(12582912.0)
@@ -73,8 +73,8 @@ def exp(x: Any) -> Any:
 @overload(exp)
 def _exp(x):  # type: ignore[no-untyped-def]
     if x == types.float32:
-        return lambda x: _exp32(x)
-    return lambda x: _exp64(x)
+        return lambda x: _exp32(x)  # noqa: PLW0108
+    return lambda x: _exp64(x)  # noqa: PLW0108  (numba wants a function of its own)
 
 
 @part
@@ -104,7 +104,7 @@ def log(x: float) -> float:
 
 @part
 def normal_quantile(p: float) -> float:
-    """Standard normal deviate below which lies the probability p, 0 < p < 1; relative error about 1e-16.
+    """Invert the standard normal distribution for a probability p, 0 < p < 1; relative error about 1e-16.
 
     Algorithm AS 241, PPND16 (Wichura 1988).
     """

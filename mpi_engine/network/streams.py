@@ -7,6 +7,7 @@ key is the hash of seed and stream name; the counter holds the id that the numbe
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ VERSION = 1
 """Raised whenever the same experiment would draw other numbers than before."""
 
 Key = tuple[np.uint32, np.uint32]
+
+Word = Any
+"""A random 32-bit word."""
 
 _u = np.uint32
 
@@ -37,7 +41,7 @@ def stream_key(seed: int, *names: str) -> Key:
 
 
 @part
-def philox(key: Key, c0: int, c1: int, c2: int, c3: int) -> tuple[int, int, int, int]:
+def philox(key: Key, c0: Word, c1: Word, c2: Word, c3: Word) -> tuple[Word, Word, Word, Word]:
     """Encrypt a counter: four independent random 32-bit words."""
     k0, k1 = key
     c0, c1, c2, c3 = _u(c0), _u(c1), _u(c2), _u(c3)
@@ -56,13 +60,13 @@ def philox(key: Key, c0: int, c1: int, c2: int, c3: int) -> tuple[int, int, int,
 
 
 @part
-def uniform(word: int) -> float:
+def uniform(word: Word) -> float:
     """Turn a random word into a float64 in the open interval (0, 1)."""
     return (np.float64(word) + 0.5) * 2.0**-32
 
 
 @part
-def uniform53(high: int, low: int) -> float:
+def uniform53(high: Word, low: Word) -> float:
     """Turn two random words into a float64 in (0, 1) with 52 random bits."""
     whole = (np.uint64(high) << np.uint64(20)) | (np.uint64(low) >> np.uint64(12))
     return (np.float64(whole) + 0.5) * 2.0**-52
@@ -100,13 +104,13 @@ def draw_uniform(key: Key, first_id: int, low: float, high: float, values: NDArr
 
 
 @part
-def gaussian(high: int, low: int) -> float:
+def gaussian(high: Word, low: Word) -> float:
     """Turn two random words into a standard normal deviate, cut at six standard deviations."""
     return min(max(normal_quantile(uniform53(high, low)), -6.0), 6.0)
 
 
 @part
-def mix64(key: Key, first: int, second: int) -> int:
+def mix64(key: Key, first: int, second: int) -> np.uint64:
     """Hash a pair of ids to 64 bits, for choosing a random sample as the smallest hashes."""
     a, b, _, _ = philox(key, first, second, 0, 0)
     return (np.uint64(a) << np.uint64(32)) | np.uint64(b)

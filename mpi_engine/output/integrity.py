@@ -31,7 +31,7 @@ class RunError(Exception):
 def reason_of(error: Exception) -> str:
     """Say in a few words why the system, or HDF5 with its long tale, could not do something."""
     told = re.search("error message = '([^']*)'", str(error))
-    return told[1] if told else " ".join(str(error).split())
+    return told[1] if told else getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
 def checksum(dataset: h5py.Dataset, start: int = 0, stop: int | None = None) -> str:
@@ -116,8 +116,11 @@ def _read_seal(path: Path) -> dict[str, Any]:
         end = file.seek(0, 2)
         file.seek(max(0, end - _LENGTH_DIGITS))
         length = int(file.read())
-        start = file.seek(max(0, end - _LENGTH_DIGITS - length))
-        seal = json.loads(file.read(max(0, length)))
+        start = end - _LENGTH_DIGITS - length
+        if not 0 <= start <= end:
+            raise ValueError("no seal is as long")
+        file.seek(start)
+        seal = json.loads(file.read(length))
     if start != seal["size"]:
         raise ValueError("the seal is not where it was put")
     return dict(seal)

@@ -68,8 +68,8 @@ def _texts(experiment: Experiment, writer: Writer, started: float) -> dict[str, 
         "versions/HDF5": h5py.version.hdf5_version,
     }
     for package in _PACKAGES:
-        if package in sys.modules:
-            texts[f"versions/{package}"] = import_module(package).__version__
+        if (module := sys.modules.get(package)) is not None:
+            texts[f"versions/{package}"] = module.__version__
     if writer.comm is not None:
         texts["versions/MPI"] = import_module("mpi4py.MPI").Get_library_version().strip("\0\n ")
     texts |= {f"slurm/{name}": os.environ[name] for name in _SLURM if name in os.environ}

@@ -232,10 +232,11 @@ class Sealed:
     def attributes(self) -> dict[str, dict[str, Any]]:
         """List the attributes of each group and dataset: of the first file that has it; of the root, both ends."""
         merged: dict[str, dict[str, Any]] = {}
-        for path in self.files:
-            with open_sealed(path) as file:
-                for name, attributes in all_attributes(file).items():
-                    merged.setdefault(name, attributes)
-                last = dict(file.attrs)
-        merged["/"] |= {name: last[name] for name in ("last_step", "stop_ms")}
+        for path, manifest in zip(self.files, self.manifests, strict=True):
+            if not manifest.keys() <= merged.keys():    # most often, the first file has everything
+                with open_sealed(path) as file:
+                    merged = all_attributes(file) | merged
+        with open_sealed(self.files[-1]) as file:
+            ends = attributes_of(file)
+        merged["/"] |= {name: ends[name] for name in ("last_step", "stop_ms")}
         return merged

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -90,12 +91,12 @@ def consolidate(writer: Writer, run_dir: Path, records: Sequence[Record]) -> Pat
     path = run_dir / RUN_FILE
     if not writer.on_root(path.exists):
         sealed = writer.on_root(lambda: Sealed(_all_segments(run_dir)))
-        root = writer.on_root(lambda: sealed.attributes()["/"])
-        joined = writer.on_root(lambda: _join(sealed))
+        attributes = writer.on_root(sealed.attributes)
+        joined = writer.on_root(lambda: _join(sealed, attributes))
         if writer.rank > 0:
             joined = [replace(record, values=None) for record in joined]
         draft = path.with_suffix(".unverified")
-        writer.write(draft, [*joined, *records], root, _slabs(sealed, [*joined, *records], writer))
+        writer.write(draft, [*joined, *records], attributes["/"], _slabs(sealed, [*joined, *records], writer))
         _verify(sealed, draft, writer)
         writer.on_root(lambda: publish(draft, path))
     writer.on_root(lambda: _remove_segments(run_dir))
@@ -122,9 +123,8 @@ def _all_segments(run_dir: Path) -> list[Path]:
     return files
 
 
-def _join(sealed: Sealed) -> list[Record]:
+def _join(sealed: Sealed, attributes: Mapping[str, Mapping[str, Any]]) -> list[Record]:
     """Describe the whole of the segments: what is constant with its values, what grows without."""
-    attributes = sealed.attributes()
     joined = []
     for path in sealed.paths:
         if path.startswith(f"{PROVENANCE}/"):

@@ -46,23 +46,23 @@ class SpikeRecorder:
         for name, record in self.records.items():
             if record.steps.size < 2 * most[name]:
                 larger = _spike_record(4 * most[name])
-                n = record.count[0]
-                larger.steps[:n], larger.ids[:n], larger.count[0] = record.steps[:n], record.ids[:n], n
+                n = record.kept[0]
+                larger.steps[:n], larger.ids[:n], larger.kept[0] = record.steps[:n], record.ids[:n], n
                 self.records[name] = larger
 
     def is_full(self, most: dict[str, int]) -> bool:
         """Whether a further step may not fit."""
-        return any(record.count[0] + most[name] > record.steps.size for name, record in self.records.items())
+        return any(record.kept[0] + most[name] > record.steps.size for name, record in self.records.items())
 
     def take(self, ranks: Ranks) -> list[Record]:
         """Collective. Records of the spikes since the last call, of which each rank writes a slice of time."""
         records = []
         for name, record in self.records.items():
-            total = int(record.count[0])
+            total = int(record.kept[0])
             mine = slice(total * ranks.rank // ranks.size, total * (ranks.rank + 1) // ranks.size)
             times = record.steps[mine] * np.float64(self._dt)
             records += layout.spikes(name, times, record.ids[mine], mine.start, total)
-            record.count[0] = 0
+            record.kept[0] = 0
         return records
 
 
@@ -289,7 +289,7 @@ class WeightRecorder:
             minimum,
             maximum,
             histogram,
-            np.linspace(*self._edges, self._n_bins + 1),
+            np.linspace(self._edges[0], self._edges[1], self._n_bins + 1),
             sample,
             self._sample_source,
             self._sample_target,

@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from mpi_engine.compiled import fingerprint
 from mpi_engine.dynamics.block import Plan, load_kernels
 from mpi_engine.dynamics.neurons import Population, make_population
-from mpi_engine.dynamics.plasticity import make_history, make_postsynaptic_trace, make_presynaptic_trace
+from mpi_engine.dynamics.plasticity import (
+    History,
+    PresynapticTrace,
+    make_history,
+    make_postsynaptic_trace,
+    make_presynaptic_trace,
+)
 from mpi_engine.dynamics.stimulus import Drive, PoissonTrains
 from mpi_engine.dynamics.synapses import PlasticProjection, StaticProjection, catch_up, make_projection
 from mpi_engine.experiment import Experiment
@@ -114,12 +120,9 @@ class Simulation:
         for trains in self.trains.values():
             trains.start_at(self.step + 1)
         self._fill_trains(self.step + 1)
-        self._prime_compiled_first()
-        self._note_events()
-
-    def _prime_compiled_first(self) -> None:
         spikers = [*self.populations.values(), *(trains.train for trains in self.trains.values())]
         self._prime(self.step, self.exchange, *spikers)
+        self._note_events()
 
     def advance(self, last: int) -> int:
         """Collective. Do steps up to a given one, or to where the spike records are full or a status word is raised.
@@ -168,9 +171,11 @@ class Simulation:
             records += layout.degrees(name, first, size, rows.in_degree, out_degree, self.ranks.is_first)
         return records
 
-    def _learning(self, name: str) -> tuple[Any, ...]:
+    def _learning(self, name: str) -> tuple[PlasticProjection, PresynapticTrace, History]:
         p, tau = self.experiment.projections[name], self.plan.tau(name)
-        return self.projections[name], self.pre[p.source, tau], self.histories[p.target]
+        projection = self.projections[name]
+        assert isinstance(projection, PlasticProjection)
+        return projection, self.pre[p.source, tau], self.histories[p.target]
 
     def _arguments(self) -> list[Any]:
         return [
@@ -205,9 +210,7 @@ class Simulation:
             if self.step % interval == 0:
                 self.catch_up()
                 for name, recorder in self.weights.items():
-                    projection = self.projections[name]
-                    assert isinstance(projection, PlasticProjection)
-                    recorder.note(self.step, projection)
+                    recorder.note(self.step, self._learning(name)[0])
 
     def _fill_trains(self, step: int) -> int:
         """Collective. Make input spikes up to a step at least; return the last step for which they are made."""
@@ -247,9 +250,9 @@ class Simulation:
             state[f"V/{name}"] = self.ranks.concatenate(population.V)
             for k, kind in enumerate(e.synapses_of(name)):
                 current = population.currents[k].copy()
-                for projection, p in e.projections.items():
+                for incoming, p in e.projections.items():
                     if p.target == name and p.synapse == kind and p.source in e.populations:
-                        part = self.projections[projection]
+                        part = self.projections[incoming]
                         current += part.gain[0] * part.arrivals.astype(current.dtype)
                 state[f"I/{name}/{kind}"] = self.ranks.concatenate(current * population.decay[k])
         for name, p in e.plastic.items():

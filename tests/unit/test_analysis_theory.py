@@ -114,6 +114,18 @@ def test_no_balance_is_said(overrides: list[str], reason: str) -> None:
         balanced_rates(mean_field(static(*overrides)))
 
 
+def test_fixed_points_with_the_net_inputs_of_a_small_network() -> None:
+    """r_E = rho and the two balance equations give r_I and the weight in closed form."""
+    whole = experiment("populations.E.size=1600", "populations.I.size=400", "inputs.X.size=400")
+    root = 2000**0.5
+    for net_e in (0.0, 16 / 15):
+        for net_i in (0.0, 16 / 15):
+            state = fixed_point(whole, np.array([net_e, net_i]))
+            r_i = (9 * 0.01 + 0.027 - net_i / root) / 5
+            assert 1e-3 * state.rates_hz["I"] == pytest.approx(r_i)
+            assert state.weights_mv["I_to_E"] == pytest.approx((net_e / root - 0.02 - 0.036) / (0.02 * r_i))
+
+
 def test_rheobase() -> None:
     assert rheobase(static().neurons["cortical"]) == pytest.approx(16 / 15)
 

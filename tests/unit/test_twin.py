@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.unit.twin import Twin
 
 from mpi_engine.experiment import parse_experiment
 from mpi_engine.run.simulation import Simulation
+from tests.unit.twin import Twin
 
 EIF = {
     "model": "eif", "tau_m_ms": 15.0, "E_L_mv": -72.0, "V_T_mv": -55.0, "Delta_T_mv": 1.0, "V_th_mv": -50.0,

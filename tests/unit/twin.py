@@ -1,4 +1,4 @@
-"""A plain NumPy twin of the step of Akil et al. (2021): the oracle of the compiled kernels, one dense step at a time."""
+"""A plain NumPy twin of the step of Akil et al. (2021), with dense matrices: the oracle of the compiled kernels."""
 
 from __future__ import annotations
 
@@ -93,7 +93,8 @@ class Twin:
         t = n * self.experiment.run.dt_ms
         for c in self.experiment.currents.values():
             if c.target == name and c.start_ms < t - 1e-9 and (c.stop_ms is None or t < c.stop_ms + 1e-9):
-                drive[c.first : None if c.count is None else c.first + c.count] += self.dtype.type(c.amplitude_mv_per_ms)
+                last = None if c.count is None else c.first + c.count
+                drive[c.first : last] += self.dtype.type(c.amplitude_mv_per_ms)
         return drive
 
     def _learn(self, new: State, name: str, pre: NDArray[np.int64], post: NDArray[np.int64]) -> None:

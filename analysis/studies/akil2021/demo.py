@@ -51,6 +51,7 @@ def manifold(runs: Sequence[RunReader]) -> list[Line]:
             (Estimate(ratio),),
             (Range(1.0, 1.0, FINEST),),
             "the target rate fixes the weighted sum of each neuron's inhibitory weights, whatever the start",
+            from_run=True,
         ),
         Line(
             group,
@@ -59,6 +60,7 @@ def manifold(runs: Sequence[RunReader]) -> list[Line]:
             tuple(Estimate(mean) for mean in ended),
             tuple(Range(min(j, f.value), max(j, f.value), 0.0) for j, f in zip(started, felt, strict=True)),
             "between its start and ⟨J r⟩/⟨r⟩: covariance of weight and rate makes up the rest",
+            from_run=True,
         ),
         Line(
             group,
@@ -67,6 +69,7 @@ def manifold(runs: Sequence[RunReader]) -> list[Line]:
             (Estimate(order * (ended[1] - ended[0])),),
             (Range(FINEST * abs(felt[0].value), order * (started[1] - started[0]), 0.0),),
             "apart, in the order of the starts: a manifold of fixed points, not one",
+            from_run=True,
         ),
     ]
 

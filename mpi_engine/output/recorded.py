@@ -1,0 +1,149 @@
+"""What a run recorded, as arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, repr=False)
+class Spikes:
+    """Spikes of a population, sorted by (time, id).
+
+    Parameters
+    ----------
+    times_ms : ndarray of float, shape (n,)
+        Times [ms].
+    ids : ndarray of int, shape (n,)
+        Indices of the neurons in the population.
+    """
+
+    times_ms: Floats
+    ids: Integers
+
+
+@dataclass(frozen=True, repr=False)
+class Rates:
+    """Rate and mean variables of a population in bins.
+
+    Parameters
+    ----------
+    times_ms : ndarray of float, shape (T,)
+        Start of each bin [ms].
+    bin_ms : float
+        Width of a bin [ms].
+    rate_hz : ndarray of float, shape (T,)
+        Spikes a neuron and second [Hz].
+    means : dict of str to ndarray of float, shape (T,)
+        Mean of each variable over the neurons (V in mV, currents in mV/ms).
+    """
+
+    times_ms: Floats
+    bin_ms: float
+    rate_hz: Floats
+    means: dict[str, Floats]
+
+
+@dataclass(frozen=True, repr=False)
+class Statistics:
+    """Statistics of each of the n neurons of a population in B blocks.
+
+    Parameters
+    ----------
+    start_ms : ndarray of float, shape (B,)
+        Start of each block [ms].
+    block_ms : float
+        Length of a block [ms].
+    samples : ndarray of int, shape (B,)
+        Samples of each variable in a block.
+    spike_count : ndarray of int, shape (B, n)
+        Spikes.
+    mean, variance : dict of str to ndarray of float, shape (B, n)
+        Of each variable (V in mV, currents in mV/ms).
+    """
+
+    start_ms: Floats
+    block_ms: float
+    samples: Integers
+    spike_count: Integers
+    mean: dict[str, Floats]
+    variance: dict[str, Floats]
+
+
+@dataclass(frozen=True, repr=False)
+class Weights:
+    """Weights of a plastic projection over time, as they act [mV].
+
+    Parameters
+    ----------
+    time_ms : ndarray of float, shape (W,)
+        Times [ms].
+    mean, variance, minimum, maximum : ndarray of float, shape (W,)
+        Over all synapses.
+    histogram : ndarray of int, shape (W, bins)
+        Synapses in each bin.
+    edges : ndarray of float, shape (bins + 1,)
+        Edges of the bins.
+    sample : ndarray of float, shape (W, k)
+        Weights of a fixed sample of synapses.
+    sample_source, sample_target : ndarray of int, shape (k,)
+        Their neurons, as indices in the populations.
+    scale : float
+        Factor from the weights that the experiment names to these.
+    synapses : int
+        Number of synapses.
+    """
+
+    time_ms: Floats
+    mean: Floats
+    variance: Floats
+    minimum: Floats
+    maximum: Floats
+    histogram: Integers
+    edges: Floats
+    sample: NDArray[np.floating[Any]]
+    sample_source: Integers
+    sample_target: Integers
+    scale: float
+    synapses: int
+
+
+@dataclass(frozen=True, repr=False)
+class Traces:
+    """Time series of chosen neurons.
+
+    Parameters
+    ----------
+    times_ms : ndarray of float, shape (T,)
+        Times [ms].
+    ids : ndarray of int, shape (E,)
+        Indices of the neurons in the population.
+    values : dict of str to ndarray of float, shape (T, E)
+        Each variable (V in mV, currents in mV/ms).
+    """
+
+    times_ms: Floats
+    ids: Integers
+    values: dict[str, NDArray[np.floating[Any]]]
+
+
+@dataclass(frozen=True, repr=False)
+class Degrees:
+    """Numbers of synapses in a projection.
+
+    Parameters
+    ----------
+    in_degree : ndarray of int, shape (n_target,)
+        Synapses onto each target.
+    out_degree : ndarray of int, shape (n_source,)
+        Synapses from each source.
+    """
+
+    in_degree: Integers
+    out_degree: Integers

@@ -1,0 +1,85 @@
+"""The same bits on any number of ranks, with any cuts, by both writers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from mpi_engine.output.difference import differences
+from mpi_engine.output.reader import open_run
+
+Table = dict[str, Any]
+Mpirun = Callable[..., Any]
+
+DIGEST = str(Path(__file__).with_name("digest.py"))
+
+STRONG = {"kind": "current", "target": "E", "amplitude_mv_per_ms": 2000.0, "start_ms": 20.0, "stop_ms": 20.1}
+
+NETWORKS: dict[str, Table] = {
+    "plastic and correlated": {"inputs": {"X": {"rate_hz": 60.0, "jitter_ms": 3.0}}},
+    "double precision": {"run": {"state_dtype": "float64", "weight_dtype": "float64"}},
+    "smaller than the ranks": {"populations": {"I": {"size": 3}}, "projections": {"E_to_I": {"in_degree": 2}}},
+    "a rank without synapses": {"projections": {"X_to_E": {"probability": 0.02}, "E_to_E": {"probability": 0.01}}},
+    "silent": {"inputs": {"X": {"rate_hz": 0.0}}, "neurons": {"cortical": {"V_init_mv": -72.0}}},
+    "all fire in one step": {"inputs": {"shock": STRONG}},
+}
+
+
+@pytest.fixture
+def experiment_file(small_experiment: Callable[..., Table], tmp_path: Path) -> Callable[[str], Path]:
+    def write(name: str) -> Path:
+        path = tmp_path / "experiment.toml"
+        path.write_text(tomli_w.dumps(small_experiment(**NETWORKS[name])))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_one_file_from_any_number_of_ranks(
+    network: str, experiment_file: Callable[[str], Path], mpirun: Mpirun, tmp_path: Path
+) -> None:
+    path = experiment_file(network)
+    every = network == "plastic and correlated"
+    for ranks in (1, 2, 3, 4, 5, 7, 8) if every else (1, 3, 8):
+        for writer in ("parallel", "gather") if every and ranks > 1 else ("gather",):
+            directory = tmp_path / f"{writer}-{ranks}"
+            done = mpirun(ranks, "-m", "mpi_engine", "run", str(path), "-o", str(directory), "--writer", writer)
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert differences(tmp_path / "gather-1", directory) == []
+    reader = open_run(tmp_path / "gather-1")
+    n_spikes = {name: reader.spikes(name).ids.size for name in ("E", "I")}
+    if network == "silent":
+        assert n_spikes == {"E": 0, "I": 0}
+    else:
+        assert n_spikes["E"] > 0
+    if network == "all fire in one step":
+        spikes = reader.spikes("E")
+        assert (spikes.times_ms == 201 * 0.1).sum() == reader.experiment.populations["E"].size
+
+
+def test_any_cuts_give_the_same_state(experiment_file: Callable[[str], Path], mpirun: Mpirun) -> None:
+    path = experiment_file("plastic and correlated")
+    digests = set()
+    for ranks, seeds in ((1, ()), (2, range(6)), (3, range(6, 12)), (5, range(12, 18))):
+        done = mpirun(ranks, DIGEST, str(path), "2000", *map(str, seeds))
+        assert done.returncode == 0, done.stdout + done.stderr
+        digests |= set(done.stdout.split())
+    assert len(digests) == 1
+
+
+def test_a_world_of_the_wrong_size_is_refused(
+    experiment_file: Callable[[str], Path], mpirun: Mpirun, tmp_path: Path
+) -> None:
+    """What a launcher of another MPI does: it starts ranks that do not see each other."""
+    path = experiment_file("silent")
+    arguments = ("-m", "mpi_engine", "run", str(path), "-o", str(tmp_path / "run"))
+    done = mpirun(1, *arguments, env={"PMI_SIZE": "4"})
+    assert done.returncode == 2
+    assert done.stderr.count("the launcher meant 4 ranks, but this world has size 1") == 1
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
