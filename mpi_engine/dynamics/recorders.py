@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from mpi_engine.compiled import part
 from mpi_engine.dynamics.neurons import Population
 from mpi_engine.network.exchange import Exchange
+from mpi_engine.network.mathematics import bits_of_float64
 
 FIXED_POINT = 2.0**20
 """Units of a population sum in 1 mV or 1 mV/ms."""
+
+_SHIFT = 1.5 * 2.0**52 / FIXED_POINT
 
 _LARGEST = 2.0**22
 """Values are clipped to this in population sums, which leaves room for 2^21 samples of neurons."""
@@ -102,44 +105,57 @@ def observe(o: Observations, population: Population, clock: Clock, n: int) -> No
     traced = o.trace_interval[0] > 0 and n % o.trace_interval[0] == 0
     if not (sampled or traced):
         return
-    V, currents, total = population.V, population.currents, o.total
-    for i in range(total.size):
-        total[i] = population.drive[i]
-    for kind in range(currents.shape[0]):
-        for i in range(total.size):
-            total[i] += currents[kind, i]
+    V, currents, drive, total = population.V, population.currents, population.drive, o.total
     n_variables = 2 + currents.shape[0]
     if sampled:
+        for i in range(total.size):
+            total[i] = drive[i]
+        for kind in range(currents.shape[0]):
+            current = currents[kind]
+            for i in range(total.size):
+                total[i] += current[i]
         row = (n - 1) // clock.bin - clock.first_bin if clock.bin > 0 else 0
         o.samples[0] += clock.averaging
-        _accumulate(o, V, 0, row, clock)
+        _sample(o, V, 0, row, clock)
         for kind in range(currents.shape[0]):
-            _accumulate(o, currents[kind], 1 + kind, row, clock)
-        _accumulate(o, total, n_variables - 1, row, clock)
+            _sample(o, currents[kind], 1 + kind, row, clock)
+        _sample(o, total, n_variables - 1, row, clock)
     if traced:
         row = n // o.trace_interval[0] - 1 - o.trace_interval[1]
         for k in range(o.traced.size):
             i = o.traced[k]
             o.traces[row, 0, k] = V[i]
+            o.traces[row, n_variables - 1, k] = drive[i]
             for kind in range(currents.shape[0]):
                 o.traces[row, 1 + kind, k] = currents[kind, i]
-            o.traces[row, n_variables - 1, k] = total[i]
+                o.traces[row, n_variables - 1, k] += currents[kind, i]
 
 
 @part
-def _accumulate(o: Observations, values: NDArray[np.float32], variable: int, row: int, clock: Clock) -> None:
+def _sample(o: Observations, values: NDArray[np.float32], variable: int, row: int, clock: Clock) -> None:
     if clock.averaging:
-        sums, squares = o.sums[variable], o.squares[variable]
-        for i in range(values.size):
-            value = np.float64(values[i])
-            sums[i] += value
-            squares[i] += value * value
+        _accumulate(values, o.sums[variable], o.squares[variable])
     if clock.bin > 0:
-        whole = np.int64(0)
-        for i in range(values.size):
-            clipped = min(max(np.float64(values[i]), -_LARGEST), _LARGEST)
-            whole += np.int64(np.floor(clipped * FIXED_POINT + 0.5))
-        o.binned[row, variable] += whole
+        o.binned[row, variable] += fixed_point_sum(values)
+
+
+@part
+def _accumulate(values: NDArray[np.float32], sums: NDArray[np.float64], squares: NDArray[np.float64]) -> None:
+    for i in range(values.size):
+        value = np.float64(values[i])
+        sums[i] += value
+        squares[i] += value * value
+
+
+@part
+def fixed_point_sum(values: NDArray[np.float32]) -> int:
+    """Sum values as integers in units of 1 / `FIXED_POINT`, which is exact in any order."""
+    whole = np.int64(0)
+    for i in range(values.size):
+        # far above the value, a float64 is spaced by one unit: adding rounds to it, and leaves it in the low bits
+        clipped = min(max(np.float64(values[i]), -_LARGEST), _LARGEST)
+        whole += bits_of_float64(clipped + _SHIFT) - bits_of_float64(_SHIFT)
+    return whole
 
 
 @part

@@ -36,7 +36,8 @@ class Problem:
     def __str__(self) -> str:
         """Format as the one line that a user sees."""
         given = f" = {self.value}" if self.value else ""
-        return f"{self.key}{given}: {self.remedy}"
+        line = f"{self.key}{given}: {self.remedy}"
+        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 class ExperimentError(ValueError):
@@ -66,7 +67,12 @@ def suggest(name: str, known: list[str]) -> str:
 
 def find_problems(experiment: Experiment) -> list[Problem]:
     """List what is inconsistent between the parts of an experiment."""
-    return [*_references(experiment), *_times(experiment), *_sizes(experiment), *_recorders(experiment)]
+    return [*find_structural_problems(experiment), *_times(experiment)]
+
+
+def find_structural_problems(experiment: Experiment) -> list[Problem]:
+    """List what is inconsistent apart from times, which can be judged only against a valid time step."""
+    return [*_references(experiment), *_sizes(experiment), *_recorders(experiment)]
 
 
 def _reference(key: str, name: str, known: list[str], what: str) -> Iterator[Problem]:

@@ -45,7 +45,9 @@ class Seed(Part):
             seed = {"base": seed}
         if not isinstance(seed, dict):
             return seed
-        return dict.fromkeys(("network", "input", "state", "noise"), seed.get("base", 1)) | seed
+        base = seed.get("base", 1)
+        usable = base if isinstance(base, int) and base >= 0 else 1     # a wrong one is one error, not five
+        return dict.fromkeys(("network", "input", "state", "noise"), usable) | seed
 
 
 class Run(Part):

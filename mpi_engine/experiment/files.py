@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from mpi_engine.experiment.base import Part
-from mpi_engine.experiment.consistency import ExperimentError, Problem, find_problems, suggest
+from mpi_engine.experiment.consistency import ExperimentError, Problem, find_problems, find_structural_problems, suggest
 from mpi_engine.experiment.experiment import Experiment
 
 _NAMED_PARTS = ("neurons", "synapses", "plasticity", "populations", "inputs", "projections")
@@ -170,12 +170,11 @@ def _problems_of_valid_parts(table: dict[str, Any], error: ValidationError) -> l
         try:
             fields[name] = adapter.validate_python(value)
         except ValidationError:
-            if field.is_required() and name not in _NAMED_PARTS:
-                return []
-            fields[name] = {} if name in _NAMED_PARTS else field.default
+            fields[name] = {} if name in _NAMED_PARTS else None if field.is_required() else field.default
     lenient = Experiment.model_construct(**fields)
     excused = {entry for _, *rest in broken for entry in rest}   # a broken part is not a missing one
-    return [problem for problem in find_problems(lenient) if problem.value.strip("'") not in excused]
+    find = find_problems if lenient.run is not None else find_structural_problems
+    return [problem for problem in find(lenient) if problem.value.strip("'") not in excused]
 
 
 def _unique(problems: list[Problem]) -> list[Problem]:

@@ -29,7 +29,7 @@ def _bitcast(result: Any, ir_type: ir.Type) -> Any:
 _float32_of_bits = _bitcast(types.float32, ir.FloatType())
 _bits_of_float32 = _bitcast(types.int32, ir.IntType(32))
 _float64_of_bits = _bitcast(types.float64, ir.DoubleType())
-_bits_of_float64 = _bitcast(types.int64, ir.IntType(64))
+bits_of_float64 = _bitcast(types.int64, ir.IntType(64))
 
 
 @part
@@ -59,7 +59,7 @@ def _exp64(x: float) -> float:
     p = r * ((1.26177193074810590878e-4 * rr + 3.02994407707441961300e-2) * rr + 9.99999999999999999910e-1)
     q = ((3.00198505138664455042e-6 * rr + 2.52448340349684104192e-3) * rr + 2.27265548208155028766e-1) * rr + 2.0
     y = 1.0 + 2.0 * (p / (q - p))
-    return y * _float64_of_bits((_bits_of_float64(shifted) + np.int64(1023)) << np.int64(52))
+    return y * _float64_of_bits((bits_of_float64(shifted) + np.int64(1023)) << np.int64(52))
 
 
 def exp(x: Any) -> Any:
@@ -84,7 +84,7 @@ def log(x: float) -> float:
     x = 2^k (1 + f) with sqrt(1/2) < 1 + f < sqrt(2); log(1 + f) by its series in s = f / (2 + f), with the minimax
     coefficients of FDLIBM.
     """
-    bits = _bits_of_float64(x)
+    bits = bits_of_float64(x)
     # the exponent steps at sqrt(1/2), so that f is small on both sides of 1
     shifted = bits + np.int64(0x3FF0000000000000 - 0x3FE6A09E667F3BCD)
     k = (shifted >> np.int64(52)) - np.int64(1023)
