@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import logging
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -12,6 +14,8 @@ from mpi_engine.experiment import ExperimentError, load_experiment
 from mpi_engine.network.ranks import LaunchError, Ranks
 
 DONE, WRONG, DAMAGED, BUG = 0, 2, 4, 70
+
+_PR_SET_PDEATHSIG = 1
 
 
 def main() -> int:
@@ -24,6 +28,7 @@ def main() -> int:
         signal n before the end.
     """
     arguments = _parser().parse_args()
+    _die_with_parent()
     try:
         ranks = Ranks.world()
     except LaunchError as error:
@@ -41,7 +46,8 @@ def main() -> int:
 
 def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
     # after MPI: h5py must find the MPI library loaded
-    from mpi_engine.output.integrity import RunError  # noqa: PLC0415
+    from mpi_engine.output.reader import RunError  # noqa: PLC0415
+    from mpi_engine.output.writers import WriteError  # noqa: PLC0415
     from mpi_engine.run.directory import DirectoryError  # noqa: PLC0415
     from mpi_engine.run.job import run  # noqa: PLC0415
 
@@ -49,11 +55,25 @@ def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
         experiment = load_experiment(arguments.file, arguments.set)
         directory = arguments.output or Path("runs") / f"{arguments.file.stem}-{experiment.hash[:8]}"
         path = run(experiment, directory, ranks, arguments.writer)
+    except WriteError as error:
+        _complain(error)
+        ranks.abort(DAMAGED)     # the other ranks wait for this one
+        raise
     except (ExperimentError, DirectoryError, LaunchError, RunError) as error:
         if ranks.is_first:
-            print("\n".join(f"steelyard: {line}" for line in str(error).splitlines()), file=sys.stderr)
+            _complain(error)
         return DAMAGED if isinstance(error, RunError) else WRONG
-    return DONE if path is not None else 128 + 15
+    return DONE if path is not None else 128 + signal.SIGTERM
+
+
+def _complain(error: Exception) -> None:
+    print("\n".join(f"steelyard: {line}" for line in str(error).splitlines()), file=sys.stderr, flush=True)
+
+
+def _die_with_parent() -> None:
+    """Let the system end this rank when its launcher is killed, so that no rank lives on alone."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _set_up_log(ranks: Ranks) -> None:

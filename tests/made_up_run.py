@@ -140,9 +140,9 @@ def write_run(directory: Path, writer: Writer, cuts: tuple[int, ...] = CUTS, who
     edges = [0, *cuts, N_STEPS]
     for first_step, last_step in pairwise(edges):
         records = make_records(writer.rank, writer.size, first_step, last_step)
-        seal(writer, directory, first_step, last_step, DT_MS, records + provenance(writer, given, 0.0, {}))
+        seal(writer, directory, first_step, last_step, DT_MS, records + provenance(writer, given, 0.0, {}, 1))
     if whole:
-        consolidate(writer, directory, provenance(writer, given, 0.0, {"run": 1.5}))
+        consolidate(writer, directory, provenance(writer, given, 0.0, {"run": 1.5}, 1))
 
 
 def write_on_all_ranks(directory: Path) -> None:

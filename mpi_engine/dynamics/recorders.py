@@ -148,7 +148,7 @@ def _accumulate(values: NDArray[np.float32], sums: NDArray[np.float64], squares:
 
 
 @part
-def fixed_point_sum(values: NDArray[np.float32]) -> int:
+def fixed_point_sum(values: NDArray[np.float32]) -> np.int64:
     """Sum values as integers in units of 1 / `FIXED_POINT`, which is exact in any order."""
     whole = np.int64(0)
     for i in range(values.size):

@@ -22,7 +22,7 @@ _SLURM = ("SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_T
 
 
 def provenance(
-    writer: Writer, experiment: Experiment, started: float, timings_s: Mapping[str, float]
+    writer: Writer, experiment: Experiment, started: float, timings_s: Mapping[str, float], random_streams: int
 ) -> list[Record]:
     """Collective. Describe the run until now.
 
@@ -36,6 +36,8 @@ def provenance(
         When the run began, in seconds since 1970; it stops now.
     timings_s : mapping
         Seconds spent, by phase, on rank 0.
+    random_streams : int
+        Version of the random streams.
 
     Returns
     -------
@@ -48,6 +50,7 @@ def provenance(
     return [
         text(f"{PROVENANCE}/hosts", hosts, mine),
         number(f"{PROVENANCE}/ranks", writer.size, mine),
+        number(f"{PROVENANCE}/random_streams", random_streams, mine),
         *(number(f"{PROVENANCE}/seed/{part}", seed, mine) for part, seed in experiment.seed),
         *(text(f"{PROVENANCE}/{name}", words, mine) for name, words in texts.items()),
         *(number(f"{PROVENANCE}/timings_s/{name}", float(seconds), mine, "s") for name, seconds in numbers.items()),

@@ -11,6 +11,7 @@ from typing import Literal
 
 from mpi_engine.experiment import Experiment, find_warnings
 from mpi_engine.network.ranks import Ranks
+from mpi_engine.network.streams import VERSION
 from mpi_engine.output.provenance import provenance
 from mpi_engine.output.segments import consolidate, seal
 from mpi_engine.output.writers import Writer, choose_writer
@@ -99,7 +100,7 @@ def _run(experiment: Experiment, directory: Path, ranks: Ranks, writer: Writer, 
     duration_s = experiment.run.duration_ms * 1e-3
     log.info("ran %.1f s in %.1f s (%.2f biological seconds a second), written in %.1f s", duration_s,
              timings["run"], duration_s / timings["run"], timings["write"])
-    path = consolidate(writer, directory, provenance(writer, experiment, started, timings))
+    path = consolidate(writer, directory, provenance(writer, experiment, started, timings, VERSION))
     log.info("finished: %s", path)
     return path
 

@@ -17,8 +17,11 @@ from mpi_engine.network.streams import hash_ids, stream_key
 from mpi_engine.output import layout
 from mpi_engine.output.layout import Record
 
-SPIKE_RECORD_BYTES = 2**25
-"""Memory for the spikes of a population between segments, unless it needs more for two steps."""
+_FEWEST_SPIKES, _MOST_SPIKES = 2**16, 2**22
+"""Room for the spikes of a population between segments, unless it needs more for two steps."""
+
+_EXPECTED_RATE_HZ = 200.0
+"""A segment is cut early where populations fire faster than this, or the room is not enough for it."""
 
 
 class SpikeRecorder:
@@ -32,14 +35,13 @@ class SpikeRecorder:
 
     def __init__(self, experiment: Experiment) -> None:
         self._dt = experiment.run.dt_ms
-        self._steps_in_segment = experiment.steps(experiment.recording.segment_ms)
         self._sizes = experiment.sizes
         self.records: dict[str, SpikeRecord] = {}
         for name, size in self._sizes.items():
             if name in experiment.recording.spikes:
-                # enough for 200 Hz, so that a segment is cut early only by memory or by a network in frenzy
-                expected = int(size * 0.2e-3 * self._dt * 1e3 * self._steps_in_segment)
-                self.records[name] = _spike_record(max(2 * size, min(expected, SPIKE_RECORD_BYTES // 8)))
+                expected = int(size * _EXPECTED_RATE_HZ * 1e-3 * experiment.recording.segment_ms)
+                room = min(max(expected, _FEWEST_SPIKES), _MOST_SPIKES)
+                self.records[name] = _spike_record(max(2 * size, room))
 
     def make_room(self, most: dict[str, int]) -> None:
         """Let every record hold twice the most spikes of a step."""

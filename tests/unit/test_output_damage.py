@@ -117,7 +117,7 @@ def test_a_damaged_segment_is_not_consolidated(tmp_path: Path) -> None:
         assert len(sealed_segments(directory)) == 4
         assert not (directory / "run.h5").exists()
         segment.write_bytes(whole)
-    consolidate(WRITER, directory, provenance(WRITER, made_up_run.experiment(), 0.0, {}))
+    consolidate(WRITER, directory, provenance(WRITER, made_up_run.experiment(), 0.0, {}, 1))
     assert find_damage(directory / "run.h5") == []
 
 
@@ -171,7 +171,7 @@ def test_kill_9_leaves_no_broken_file_under_a_final_name(good: Path, tmp_path: P
         for run in directory.iterdir():
             segments = sealed_segments(run)
             if (run / "run.h5").exists() or len(segments) == made_up_run.N_STEPS // 100:
-                consolidate(WRITER, run, provenance(WRITER, made_up_run.experiment(), 0.0, {}))
+                consolidate(WRITER, run, provenance(WRITER, made_up_run.experiment(), 0.0, {}, 1))
                 assert differences(good, run) == []
             elif segments:
                 times_ms = open_run(run).spikes("X").times_ms

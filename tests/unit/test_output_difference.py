@@ -24,7 +24,7 @@ def write(directory: Path, records: list[Record]) -> Path:
     (directory / "experiment.toml").write_text(experiment().to_toml())
     for first_step in (0, 300):
         part = records if first_step == 300 else make_records(0, 1, 0, 300)
-        part = [*part, *provenance(WRITER, experiment(), 0.0, {"made": float(len(directory.name))})]
+        part = [*part, *provenance(WRITER, experiment(), 0.0, {"made": float(len(directory.name))}, 1)]
         seal(WRITER, directory, first_step, first_step + 300, DT_MS, part)
     return directory
 

@@ -210,7 +210,7 @@ def test_data_do_not_depend_on_the_cuts(tmp_path: Path, finished: Path, cuts: se
     shutil.rmtree(directory, ignore_errors=True)
     write_run(directory, WRITER, tuple(sorted(cuts)), whole=False)
     assert differences(finished, directory) == []
-    consolidate(WRITER, directory, provenance(WRITER, experiment(), 0.0, {}))
+    consolidate(WRITER, directory, provenance(WRITER, experiment(), 0.0, {}, 1))
     assert differences(finished, directory) == []
 
 
@@ -219,10 +219,10 @@ def test_consolidation_can_be_repeated_after_a_crash(tmp_path: Path, going: Path
     shutil.copytree(going, directory)
     (directory / "run.unverified").write_text("left by a crash")
     (directory / "segments" / "000004.partial").write_text("left by another")
-    consolidate(WRITER, directory, provenance(WRITER, experiment(), 0.0, {}))
+    consolidate(WRITER, directory, provenance(WRITER, experiment(), 0.0, {}, 1))
     before = (directory / "run.h5").read_bytes()
     shutil.copytree(going / "segments", directory / "segments")     # as if it had died before removing them
-    consolidate(WRITER, directory, provenance(WRITER, experiment(), 0.0, {}))
+    consolidate(WRITER, directory, provenance(WRITER, experiment(), 0.0, {}, 1))
     assert (directory / "run.h5").read_bytes() == before
     assert not (directory / "segments").exists()
     assert differences(finished, directory) == []
