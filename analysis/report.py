@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from analysis import figures, style
 from analysis.comparison import compare
 from analysis.findings import Findings
-from analysis.verdict import Line, number
+from analysis.verdict import Line, number, summary
 from analysis.weights import own_current
 from mpi_engine.experiment import Experiment
 from mpi_engine.output.reader import RunReader
@@ -74,8 +74,8 @@ def report(
     environment.filters["number"] = number
     page: str = environment.get_template("report.html").render(
         title=title or runs[0].experiment.title or "A simulated network",
-        summary=_summary(runs[0]),
-        verdict=_verdict(lines),
+        summary=_network(runs[0]),
+        verdict=summary(lines),
         differs=any(line.verdict == "differs" for line in lines),
         labels=labels,
         groups=[(name, list(group)) for name, group in groupby(lines, lambda line: line.group)],
@@ -86,7 +86,7 @@ def report(
     return page
 
 
-def _summary(run: RunReader) -> str:
+def _network(run: RunReader) -> str:
     e = run.experiment
     parts = [f"{population.size:,} {name}" for name, population in e.populations.items()]
     for name, train in e.trains.items():
@@ -95,16 +95,6 @@ def _summary(run: RunReader) -> str:
     if not run.finished:
         seconds += f" of {1e-3 * e.run.duration_ms:g} s so far"
     return " · ".join([*parts, seconds]).replace(",", "\u202f")
-
-
-def _verdict(lines: Sequence[Line]) -> str:
-    told = [line for line in lines if line.verdict in ("agrees", "differs")]
-    agree = sum(line.verdict == "agrees" for line in told)
-    alone = sum(not line.from_run for line in told)
-    text = f"{agree} of {len(told)} quantities agree with their prediction: {alone} are predicted from the experiment "
-    text += f"and its input's realised rate alone, {len(told) - alone} from other measurements of the same run."
-    silent = len(lines) - len(told)
-    return text + (f" {silent} are without a verdict, with the reason." if silent else "")
 
 
 def _of_weights(runs: Sequence[RunReader], labels: Sequence[str], found: Findings) -> Iterator[Picture]:

@@ -131,3 +131,14 @@ def as_table(lines: Sequence[Line], labels: Sequence[str]) -> Table:
         quantity = f"  {line.quantity}" + (f" [dim]{line.unit}[/dim]" if line.unit else "")
         table.add_row(quantity, *cells, line.prediction, f"[{style}]{line.verdict}[/{style}]")
     return table
+
+
+def summary(lines: Sequence[Line]) -> str:
+    """Say in a sentence how many of some lines agree, and what their predictions rest on."""
+    told = [line for line in lines if line.verdict in ("agrees", "differs")]
+    agree = sum(line.verdict == "agrees" for line in told)
+    alone = sum(not line.from_run for line in told)
+    text = f"{agree} of {len(told)} quantities agree with their prediction: {alone} are predicted from the experiment "
+    text += f"and its input's realised rate alone, {len(told) - alone} from other measurements of the same run."
+    silent = len(lines) - len(told)
+    return text + (f" {silent} are without a verdict, with the reason." if silent else "")

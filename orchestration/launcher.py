@@ -185,7 +185,8 @@ def engine_environment(ranks: int, environment: Mapping[str, str] = os.environ) 
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
         "PRTE_MCA_hwloc_default_binding_policy": "none",
     }
-    if ranks > count_cores():
+    if ranks > count_cores() or "SLURM_JOB_ID" not in environment:
+        # a rank that spins while it waits takes the core from the one it waits for, unless the cores are the job's own
         settings["OMPI_MCA_mpi_yield_when_idle"] = "1"
     if os.geteuid() == 0:
         settings |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}

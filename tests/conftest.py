@@ -100,7 +100,7 @@ def mpirun() -> Callable[..., subprocess.CompletedProcess[str]]:
         assert launcher is not None, "the tests need an mpirun: run .ci/setup"
         return subprocess.run(
             [str(launcher), "-n", str(ranks), sys.executable, *map(str, arguments)],
-            env=engine_environment(ranks) | {"OMPI_MCA_mpi_yield_when_idle": "1"} | (env or {}),    # shared cores
+            env=engine_environment(ranks) | (env or {}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -152,8 +152,10 @@ def test_environment_keeps_the_users_mpi_settings() -> None:
 
 
 def test_idle_ranks_yield_only_where_cores_are_shared() -> None:
-    assert "OMPI_MCA_mpi_yield_when_idle" not in engine_environment(count_cores(), {})
-    assert engine_environment(count_cores() + 1, {})["OMPI_MCA_mpi_yield_when_idle"] == "1"
+    job = {"SLURM_JOB_ID": "1"}
+    assert "OMPI_MCA_mpi_yield_when_idle" not in engine_environment(count_cores(), job)
+    assert engine_environment(count_cores() + 1, job)["OMPI_MCA_mpi_yield_when_idle"] == "1"
+    assert engine_environment(1, {})["OMPI_MCA_mpi_yield_when_idle"] == "1"
 
 
 def test_root_is_allowed_only_if_it_is_root() -> None:

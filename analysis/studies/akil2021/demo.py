@@ -16,7 +16,7 @@ from analysis import open_run
 from analysis.comparison import FINEST, compare
 from analysis.findings import Findings
 from analysis.report import report
-from analysis.verdict import MINUS, Estimate, Line, Range, as_table
+from analysis.verdict import MINUS, Estimate, Line, Range, as_table, summary
 from mpi_engine.output.reader import RunError, RunReader
 
 PROJECTION = "I_to_E"
@@ -100,7 +100,7 @@ def main(run_dirs: Sequence[str | Path], out_html: str | Path) -> int:
         return 4
     Path(out_html).write_text(page, encoding="utf-8")
     console.print(as_table(lines, labels))
-    console.print(f"\n{out_html}")
+    console.print(f"\n{summary(lines)}\n{out_html}")
     return int(any(line.verdict == "differs" for line in lines))
 
 
