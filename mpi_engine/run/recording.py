@@ -128,6 +128,16 @@ class NeuronRecorder:
         """When recorders are due."""
         return Clock(self._sample, self._bin, self._first_bin, int(self._averaging))
 
+    @property
+    def room_until(self) -> int:
+        """Last step that the memory for bins and traces has room for, until `take` is called."""
+        limits = [(self._first_bin + self._n_bins) * self._bin] if self._bin else []
+        for o in self.observations.values():
+            interval, first_sample = o.trace_interval.tolist()
+            if interval:
+                limits.append((first_sample + o.traces.shape[0]) * interval)
+        return min(limits, default=int(np.iinfo(np.int64).max))
+
     def next_event(self, step: int) -> int | None:
         """Step, after a given one, at which `note` must be called; None if never."""
         if not self._block:

@@ -125,7 +125,7 @@ class Simulation:
         self._note_events()
 
     def advance(self, last: int) -> int:
-        """Collective. Do steps up to a given one, or to where the spike records are full or a status word is raised.
+        """Collective. Do steps up to a given one, or to where records are full or a status word is raised.
 
         Parameters
         ----------
@@ -139,7 +139,7 @@ class Simulation:
         """
         status = 0
         while self.step < last and status == 0 and not self.is_full:
-            end = min([last, *self._next_events()])
+            end = min([last, self.neurons.room_until, *self._next_events()])
             ready = self._fill_trains(self.step + 2)
             end = min(end, ready - 1)
             arguments = self._arguments()
@@ -149,7 +149,9 @@ class Simulation:
 
     @property
     def is_full(self) -> bool:
-        """Whether the spike records must be taken before the next step."""
+        """Whether the records must be taken before the next step."""
+        if self.step >= self.neurons.room_until:
+            return True
         return self.spikes.is_full(dict(zip(self.plan.spiking, self.most_spikes.tolist(), strict=True)))
 
     def catch_up(self) -> None:

@@ -33,6 +33,7 @@ def digest(experiment: Experiment, ranks: Ranks, partition: Partition | None, st
     while simulation.step < steps:
         simulation.advance(min(simulation.step + 97, steps))
         sha.update(simulation.exchange.fired[: simulation.exchange.offsets[-1]].tobytes())
+        simulation.take_records()
     for key, values in sorted(simulation.state().items()):
         sha.update(key.encode() + values.tobytes())
     sha.update(simulation.progress.tobytes())

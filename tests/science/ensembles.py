@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import sqrt
 from multiprocessing.pool import Pool
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ import analysis.studies.akil2021
 from analysis.correlations import pair_statistics
 from analysis.spikes import fano_factors, window_counts
 from mpi_engine.experiment import Experiment, parse_experiment
-from mpi_engine.output.reader import RunReader, open_run
+from mpi_engine.output.reader import RunReader, Weights, open_run
 from mpi_engine.run.job import run
 
 Array = NDArray[np.float64]
@@ -25,7 +26,7 @@ Array = NDArray[np.float64]
 WINDOW_MS = 250.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ensemble:
     """A network, and the intervals in which it is compared.
 
@@ -57,16 +58,15 @@ class Measured:
     ----------
     quantities : dict of str to dict of str to float
         As named in the reference, by interval.
-    weight_time_ms, weight_sd_mv : ndarray, shape (W,)
-        Growth of the spread of the plastic weights, as named; empty in a static network.
     rates_hz : ndarray, shape (n,)
-        Of the E neurons, after the first burn-in.
+        Of the E neurons, in the last interval.
+    weights : list of Weights
+        Of the plastic projection, if there is one.
     """
 
     quantities: dict[str, dict[str, float]]
-    weight_time_ms: Array
-    weight_sd_mv: Array
     rates_hz: Array
+    weights: list[Weights]
 
 
 def run_seeds(pool: Pool, ensemble: Ensemble, directory: Path) -> list[Measured]:
@@ -94,22 +94,46 @@ def _static_network() -> dict[str, Any]:
 
 def _measure(recorded: RunReader, ensemble: Ensemble) -> Measured:
     e = recorded.experiment
-    spikes = {a: recorded.spikes(a) for a in e.populations}
     quantities = {}
     for name, interval in ensemble.intervals_ms.items():
-        counts = {a: window_counts(s.times_ms, s.ids, e.sizes[a], *interval, WINDOW_MS) for a, s in spikes.items()}
-        quantities[name] = _currents(recorded, *interval) | _spike_counts(counts) | _weights(recorded, interval[1])
-    start_ms, stop_ms = next(iter(ensemble.intervals_ms.values()))
-    ...
+        counts = {a: _counts(recorded, a, interval) for a in e.populations}
+        quantities[name] = _of_counts(counts) | _of_currents(recorded, interval)
+        rates_hz = 1e3 / WINDOW_MS * counts["E"].mean(axis=0)
+    weights = [recorded.weights(name) for name in e.plastic]
+    for w in weights:
+        for name, (_, stop_ms) in ensemble.intervals_ms.items():
+            end = int(np.searchsorted(w.time_ms, stop_ms - 0.5 * e.run.dt_ms))
+            quantities[name] |= {"weight": w.mean[end] / w.scale, "weight_sd": sqrt(w.variance[end]) / w.scale}
+    return Measured(quantities, rates_hz, weights)
 
 
-def _spike_counts(counts: Mapping[str, NDArray[np.int64]]) -> dict[str, float]:
-    """Rates, Fano factors, and covariances and correlation coefficients of pairs."""
+def _counts(recorded: RunReader, population: str, interval_ms: tuple[float, float]) -> NDArray[np.int64]:
+    spikes = recorded.spikes(population)
+    size = recorded.experiment.sizes[population]
+    return window_counts(spikes.times_ms, spikes.ids, size, *interval_ms, WINDOW_MS)
+
+
+def _of_counts(counts: Mapping[str, NDArray[np.int64]]) -> dict[str, float]:
+    """Rates, mean Fano factors, and mean covariances and correlation coefficients of pairs."""
     measured = {}
     for a, of_a in counts.items():
         measured[f"rate_{a}"] = 1e3 / WINDOW_MS * float(of_a.mean())
         measured[f"fano_{a}"] = float(np.nanmean(fano_factors(of_a)))
-    for name, pair in (("EE", ("E",)), ("EI", ("E", "I")), ("II", ("I",))):
-        pairs = pair_statistics(*(counts[a] for a in pair))
+    for name, other in (("EE", None), ("EI", counts["I"]), ("II", None)):
+        pairs = pair_statistics(counts[name[0]], other)
         measured[f"corr_{name}"], measured[f"cov_{name}"] = pairs.coefficient, pairs.covariance
     return measured
+
+
+def _of_currents(recorded: RunReader, interval_ms: tuple[float, float]) -> dict[str, float]:
+    """Mean currents into E neurons, as they are after the decay at the end of a step.
+
+    What a recurrent spike leaves behind by then acts on V unchanged in the next step, and is what the engine records.
+    An input spike acts before that decay: what is recorded for it still has to decay once.
+    """
+    e = recorded.experiment
+    rates = recorded.rates("E")
+    inside = (rates.times_ms >= interval_ms[0]) & (rates.times_ms < interval_ms[1])
+    mean = {name: float(values[inside].mean()) for name, values in rates.means.items()}
+    decay = 1 - e.run.dt_ms / e.synapses["feedforward"].tau_ms
+    return {"from_E": mean["I_excitatory"], "from_I": mean["I_inhibitory"], "from_X": mean["I_feedforward"] * decay}

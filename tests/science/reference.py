@@ -1,4 +1,4 @@
-"""Reference numbers for networks of Akil et al. (2021) with N = 5000, and the rule by which runs are compared with them.
+"""Reference numbers for networks of Akil et al. (2021) with N = 5000, and the rule of comparison with them.
 
 The numbers come from another implementation of the same scheme, one run a line: rates in Hz; `corr` and `cov`, mean
 correlation coefficient and covariance of pairs of spike counts in 250 ms; mean currents into E neurons in mV/ms, after
@@ -22,7 +22,7 @@ FINEST = 0.02
 """Relative difference that is never held against a mean."""
 
 ENOUGH_RUNS = 3
-"""Reference runs that tell their own spread; where there are fewer, the spread of our seeds stands for it."""
+"""Runs from which the reference's own spread is known; with fewer, the spread of our seeds stands for it."""
 
 _RUNS = """
 run            rate_E rate_I corr_EE corr_EI corr_II  from_E  from_I from_X  weight weight_sd
@@ -125,8 +125,9 @@ def reference_runs(name: str) -> tuple[dict[str, Array], dict[str, float]]:
 def reference_means(network: str) -> dict[str, Sample]:
     """Look up the quantities of which only mean and spread over three seeds are known."""
     (_, _, *quantities), *lines = _table(_THREE_SEEDS)
-    mean, sd = (row for name, _, *row in lines if name == network)
-    return {quantity: Sample(float(m), float(s), 3, _rounding(m)) for quantity, m, s in zip(quantities, mean, sd, strict=True)}
+    pairs = zip(*(row for name, _, *row in lines if name == network), strict=True)
+    samples = [Sample(float(mean), float(sd), 3, _rounding(mean)) for mean, sd in pairs]
+    return dict(zip(quantities, samples, strict=True))
 
 
 def _table(text: str) -> list[list[str]]:
