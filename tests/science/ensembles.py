@@ -136,4 +136,6 @@ def _of_currents(recorded: RunReader, interval_ms: tuple[float, float]) -> dict[
     inside = (rates.times_ms >= interval_ms[0]) & (rates.times_ms < interval_ms[1])
     mean = {name: float(values[inside].mean()) for name, values in rates.means.items()}
     decay = 1 - e.run.dt_ms / e.synapses["feedforward"].tau_ms
-    return {"from_E": mean["I_excitatory"], "from_I": mean["I_inhibitory"], "from_X": mean["I_feedforward"] * decay}
+    feedforward = mean["I_feedforward"] * decay
+    net = mean["I_excitatory"] + mean["I_inhibitory"] + feedforward
+    return {"from_E": mean["I_excitatory"], "from_I": mean["I_inhibitory"], "from_X": feedforward, "net": net}

@@ -24,6 +24,8 @@ FINEST = 0.02
 ENOUGH_RUNS = 3
 """Runs from which the reference's own spread is known; with fewer, the spread of our seeds stands for it."""
 
+_CURRENTS = ("from_E", "from_I", "from_X")
+
 _RUNS = """
 run            rate_E rate_I corr_EE corr_EI corr_II  from_E  from_I from_X  weight weight_sd
 ei_c0_j150_s1   10.10  22.45  0.0026  0.0028  0.0022   1.409  -3.190  2.520 -124.83     26.52
@@ -71,9 +73,9 @@ class Sample:
     rounding: float = 0.0
 
     @classmethod
-    def of(cls, values: Array, rounding: float = 0.0) -> Sample:
-        """Summarise one value a run."""
-        sd = float(values.std(ddof=1)) if values.size > 1 else nan
+    def of(cls, values: Array, rounding: float = 0.0, least_sd: float = 0.0) -> Sample:
+        """Summarise one value a run; runs are taken to differ at least by `least_sd`."""
+        sd = max(float(values.std(ddof=1)), least_sd) if values.size > 1 else nan
         return cls(float(values.mean()), sd, values.size, rounding)
 
 
@@ -106,7 +108,7 @@ class Comparison:
 
 
 def reference_runs(name: str) -> tuple[dict[str, Array], dict[str, float]]:
-    """Look up a run, or all runs of a network.
+    """Look up a run, or all runs of a network; with the net current, what balance leaves of much larger ones.
 
     Returns
     -------
@@ -119,7 +121,10 @@ def reference_runs(name: str) -> tuple[dict[str, Array], dict[str, float]]:
     chosen = [row for run, *row in lines if name in (run, run.rpartition("_")[0])]
     columns = dict(zip(quantities, zip(*chosen, strict=True), strict=False))     # static networks have no weights
     values = {quantity: np.array(column, np.float64) for quantity, column in columns.items()}
-    return values, {quantity: _rounding(column[0]) for quantity, column in columns.items()}
+    rounding = {quantity: _rounding(column[0]) for quantity, column in columns.items()}
+    values["net"] = np.sum([values[current] for current in _CURRENTS], axis=0)
+    rounding["net"] = sum(rounding[current] for current in _CURRENTS)
+    return values, rounding
 
 
 def reference_means(network: str) -> dict[str, Sample]:
