@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from analysis.correlations import common_mode_error, pair_statistics
 from analysis.findings import BLOCKS, Findings
 from analysis.spikes import trace_average, window_counts
-from analysis.theory.balance import NoBalance, balanced_rates, mean_field, mean_in_degree, rheobase
+from analysis.theory.balance import NoBalance, balanced_rates, mean_field, mean_in_degree
 from analysis.theory.covariance import asynchronous_count_covariance, correlated_count_covariance
 from analysis.verdict import Estimate, Line, Range, number
 from analysis.weights import charge
@@ -59,6 +59,9 @@ def compare(runs: Sequence[RunReader]) -> list[Line]:
 def _lines(found: list[Findings], e: Experiment) -> Iterator[Line]:
     for population in e.populations:
         yield _rate(found, population)
+    if e.has_conductances:
+        yield from _covariances(found)
+        return
     for population in e.populations:
         yield _rate_by_net_input(found, population)
     for name, p in e.plastic.items():
@@ -123,7 +126,7 @@ def _balanced_rate(f: Findings, population: str) -> tuple[float, float] | None:
     e = f.experiment
     acting = {}
     for name, p in e.projections.items():
-        weight = f.felt_weight_mv(name) if name in e.plastic else p.weight_mv
+        weight = f.felt_weight_mv(name) if name in e.plastic else e.named_weight(name)
         expected = 1e-3 * mean_in_degree(e, name) * f.rate_hz(p.source)
         if expected == 0:
             return None
@@ -187,8 +190,8 @@ def _predicted_current(f: Findings, projections: list[str]) -> tuple[float, floa
     for name in projections:
         p = e.projections[name]
         factor = e.weight_scale(name) * charge(e, name)
-        arrivals = f.arrivals_khz(name)
-        span: tuple[float, float] | None = (p.weight_mv * arrivals, p.weight_mv * arrivals)
+        weight, arrivals = e.named_weight(name), f.arrivals_khz(name)
+        span: tuple[float, float] | None = (weight * arrivals, weight * arrivals)
         if name in e.plastic:
             per_hz = arrivals / (f.rate_hz(p.source) or np.nan)
             span = _arriving_weight_span(f, name, per_hz)
@@ -207,7 +210,7 @@ def _arriving_weight_span(f: Findings, projection: str, per_hz: float) -> tuple[
 def _net_input(found: list[Findings], population: str) -> Iterator[Line]:
     e = found[0].experiment
     group = f"Mean input to {population}"
-    limit = rheobase(e.neurons[e.populations[population].neuron])
+    limit = e.neurons[e.populations[population].neuron].rheobase_mv_per_ms
     yield _line(
         found,
         (group, "net", "mV/ms"),

@@ -169,7 +169,7 @@ def mean_weights(runs: Sequence[RunReader], labels: Sequence[str], projection: s
     with canvas() as (figure, (panel,)):
         for run, label, colour in zip(runs, labels, RUNS, strict=False):
             w = run.weights(projection)
-            start = run.experiment.projections[projection].weight_mv
+            start = run.experiment.named_weight(projection)
             times = 1e-3 * np.concatenate([[0.0], w.time_ms])
             mean = np.concatenate([[start], w.mean / w.scale])
             spread = np.concatenate([[0.0], np.sqrt(w.variance) / w.scale])
@@ -262,9 +262,9 @@ def membrane_potentials(run: RunReader, start_ms: float, stop_ms: float) -> Figu
             own = train.times_ms[train.ids == traces.ids[column]]
             own = own[(own > start_ms) & (own <= stop_ms)]
             panel.vlines(1e-3 * own, neuron.V_th_mv, neuron.V_th_mv + 20, color=colour, lw=1.0)
-            panel.axhline(neuron.V_T_mv, color=PALE, lw=0.8, zorder=0)
+            panel.axhline(neuron.soft_threshold_mv, color=PALE, lw=0.8, zorder=0)
             bottom = min(neuron.V_reset_mv, float(potential.min(initial=neuron.V_reset_mv))) - 4
-            panel.set(ylim=(bottom, neuron.V_th_mv + 22), yticks=[neuron.V_reset_mv, neuron.V_T_mv])
+            panel.set(ylim=(bottom, neuron.V_th_mv + 22), yticks=[neuron.V_reset_mv, neuron.soft_threshold_mv])
             panel.tick_params(labelsize=9)
             panel.spines["bottom"].set_visible(panel is panels[-1])
             panel.tick_params(bottom=panel is panels[-1])

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.correlations import block_error
-from analysis.theory.balance import NoBalance, rheobase
+from analysis.theory.balance import NoBalance
 from analysis.theory.plasticity import FixedPoint, fixed_point
 from analysis.verdict import Estimate
 from analysis.weights import arrival_rate, effective_weight, own_current
@@ -64,7 +64,7 @@ class Findings:
             for name, source in e.trains.items()
         }
         realised = e.model_copy(update={"inputs": {**e.inputs, **inputs}})
-        bounds = [(0.0, rheobase(e.neurons[population.neuron])) for population in e.populations.values()]
+        bounds = [(0.0, e.neurons[population.neuron].rheobase_mv_per_ms) for population in e.populations.values()]
         try:
             return [fixed_point(realised, np.array(corner)) for corner in product(*bounds)], ""
         except NoBalance as error:

@@ -124,10 +124,11 @@ def _of_activity(run: RunReader, found: Findings) -> Iterator[Picture]:
         "Rates in windows of 1 s, pale of 0.25 s. Shades: balance, for any net input that neurons can have.",
     )
     population = next(iter(e.populations))
-    yield _picture(
-        figures.currents(run, population),
-        f"Mean input to {population} by source. Excitation and inhibition cancel but for the net.",
-    )
+    if not e.has_conductances:
+        yield _picture(
+            figures.currents(run, population),
+            f"Mean input to {population} by source. Excitation and inhibition cancel but for the net.",
+        )
     if recording.spikes:
         yield _picture(
             figures.raster(run, *last_second), "Spikes in the last second, and the rates of populations and input."

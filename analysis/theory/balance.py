@@ -18,7 +18,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.experiment import Experiment, ExponentialIntegrateAndFire
+from mpi_engine.experiment import Experiment
 
 Array = NDArray[np.float64]
 
@@ -83,8 +83,10 @@ def mean_in_degree(experiment: Experiment, projection: str) -> float:
 def couplings(experiment: Experiment, weights_mv: Mapping[str, float] | None = None) -> Iterator[Coupling]:
     """Go through the projections as mean-field couplings; parameters as for `mean_field`."""
     names = list(experiment.sizes)
+    if experiment.has_conductances:
+        raise NoBalance("no prediction: the mean field here is one of current-based synapses")
     for name, p in experiment.projections.items():
-        weight = (weights_mv or {}).get(name, p.weight_mv) * experiment.weight_scale(name)
+        weight = (weights_mv or {}).get(name, experiment.named_weight(name)) * experiment.weight_scale(name)
         strength = mean_in_degree(experiment, name) * weight / sqrt(experiment.n_neurons)
         yield Coupling(names.index(p.target), names.index(p.source), strength, experiment.synapses[p.synapse].tau_ms)
 
@@ -154,22 +156,3 @@ def balanced_rates(field: MeanField, net_input_mv_per_ms: Array | float = 0.0) -
         worst = int(np.argmin(rates))
         raise NoBalance(f"no balance: population {field.populations[worst]} would need {1e3 * rates[worst]:.3g} Hz")
     return rates
-
-
-def rheobase(neuron: ExponentialIntegrateAndFire) -> float:
-    r"""Constant current above which the neuron fires without fluctuations, :math:`(V_T - \Delta_T - E_L)/\tau_m`.
-
-    In a balanced state neurons are driven by fluctuations: the net mean input is what is left of much larger currents,
-    positive and below this (Fourcaud-Trocmé et al. 2003, for the exponential integrate-and-fire neuron).
-
-    Parameters
-    ----------
-    neuron : ExponentialIntegrateAndFire
-        The neuron model.
-
-    Returns
-    -------
-    float
-        Current in mV/ms.
-    """
-    return (neuron.V_T_mv - neuron.Delta_T_mv - neuron.E_L_mv) / neuron.tau_m_ms

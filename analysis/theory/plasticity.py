@@ -109,7 +109,7 @@ def fixed_point(experiment: Experiment, net_input_mv_per_ms: Array | float = 0.0
     """
     net = np.asarray(net_input_mv_per_ms, dtype=np.float64)
     plastic = experiment.plastic
-    weights = _solve(experiment, np.array([p.weight_mv for p in plastic.values()]), 0 * net)
+    weights = _solve(experiment, np.array([experiment.named_weight(name) for name in plastic]), 0 * net)
     share, step = 0.0, 1.0
     while net.any() and share < 1:
         try:

@@ -17,18 +17,19 @@ from types import ModuleType
 from typing import Any
 
 from mpi_engine.compiled import cache_directory
-from mpi_engine.experiment import Experiment
+from mpi_engine.experiment import AdaptiveExponential, Experiment, ExponentialConductance, LeakyIntegrateAndFire, Neuron
 
 _HEAD = '''"""A block kernel, written by mpi_engine.dynamics.block."""
 
 import numpy as np
 
 from mpi_engine.compiled import kernel, part
-from mpi_engine.dynamics.neurons import announce, find_spikes, membrane, reset
+from mpi_engine.dynamics.integrators import exponential_euler, forward_euler
+from mpi_engine.dynamics.neurons import adaptation, announce, exponential, find_spikes, hold, reset
 from mpi_engine.dynamics.plasticity import remember, update_postsynaptic, update_presynaptic
 from mpi_engine.dynamics.recorders import count_spikes, has_room, keep_spikes, observe
 from mpi_engine.dynamics.stimulus import announce_train
-from mpi_engine.dynamics.synapses import deliver, deliver_and_learn, make_room
+from mpi_engine.dynamics.synapses import deliver, deliver_and_learn, make_room, slot
 from mpi_engine.network.exchange import exchange
 
 '''
@@ -141,31 +142,63 @@ def _integrate(e: Experiment, population: str) -> str:
     """Write one pass over a population: synapses, then membrane, then threshold."""
     kinds = e.synapses_of(population)
     incoming = [name for name, p in e.projections.items() if p.target == population]
-    arguments = ["neurons", *(f"synapses_{name}" for name in incoming)]
+    model = e.neurons[e.populations[population].neuron]
+    arguments = ["n", "neurons", *(f"synapses_{name}" for name in incoming)]
     lines = [
         "@part",
         f"def integrate_{population}({', '.join(arguments)}):",
-        "    V, drive, p = neurons.V, neurons.drive, neurons.parameters",
-        *(f"    I_{kind}, decay_{kind} = neurons.currents[{k}], neurons.decay[{k}]" for k, kind in enumerate(kinds)),
-        *(f"    n_{name}, g_{name} = synapses_{name}.arrivals, synapses_{name}.gain[0]" for name in incoming),
+        "    V, w, waiting, drive, p = neurons.V, neurons.w, neurons.waiting, neurons.drive, neurons.parameters",
+        *(f"    {s}, decay_{kind} = neurons.currents[{k}], neurons.decay[{k}]"
+          for k, (kind, s) in enumerate(_state(e, kinds).items())),
+        *(f"    reversal_{kind} = neurons.reversal[{k}]" for k, kind in enumerate(kinds) if _conducts(e, kind)),
+        *(f"    n_{name}, gain_{name} = synapses_{name}.arrivals[slot(synapses_{name}, n)], synapses_{name}.gain[0]"
+          for name in incoming),
         "    for i in range(V.size):",
     ]
-    for kind in kinds:
+    for kind, state in _state(e, kinds).items():
         of_kind = [name for name in incoming if e.projections[name].synapse == kind]
         recurrent = [name for name in of_kind if e.projections[name].source in e.populations]
         external = [name for name in of_kind if name not in recurrent]
         # a recurrent spike arrives before the decay at the end of its own step, an input spike at the start of a step
-        before = f"I_{kind}[i]" + "".join(f" + g_{name} * n_{name}[i]" for name in recurrent)
+        before = f"{state}[i]" + "".join(f" + gain_{name} * n_{name}[i]" for name in recurrent)
         decayed = f"({before}) * decay_{kind}" if recurrent else f"{before} * decay_{kind}"
-        after = "".join(f" + g_{name} * n_{name}[i]" for name in external)
-        lines += [f"        I_{kind}[i] = {decayed}{after}"]
-    total = " + ".join([*(f"I_{kind}[i]" for kind in kinds), "drive[i]"])
-    lines += [
-        f"        V[i] = membrane(V[i], {total}, p)",
-        *(f"        n_{name}[i] = 0" for name in incoming),
-        "    find_spikes(neurons)",
-    ]
+        after = "".join(f" + gain_{name} * n_{name}[i]" for name in external)
+        lines += [f"        {state}[i] = {decayed}{after}"]
+    lines += [f"        {line}" for line in _membrane(e, kinds, model)]
+    lines += [*(f"        n_{name}[i] = 0" for name in incoming), "    find_spikes(neurons)"]
     return "\n".join(lines) + "\n"
+
+
+def _membrane(e: Experiment, kinds: list[str], model: Neuron) -> list[str]:
+    """Write one step of the membrane potential."""
+    state = _state(e, kinds)
+    currents = [f"{state[kind]}[i]" for kind in kinds if not _conducts(e, kind)]
+    conductances = {kind: f"{state[kind]}[i]" for kind in kinds if _conducts(e, kind)}
+    spike = [] if isinstance(model, LeakyIntegrateAndFire) else ["exponential(V[i], p)"]
+    adapt = " - w[i]" if isinstance(model, AdaptiveExponential) else ""
+    if e.run.integrator == "forward_euler":
+        pulls = [f"{g} * (reversal_{kind} - V[i])" for kind, g in conductances.items()]
+        slope = " + ".join(["p.leak * (p.E_L - V[i])", *spike, *pulls, *currents, "drive[i]"])
+        lines = [f"v = forward_euler(V[i], {slope}{adapt}, p.dt)"]
+    else:
+        pulls = [f"{g} * reversal_{kind}" for kind, g in conductances.items()]
+        b = " + ".join(["p.leak * p.E_L", *spike, *pulls, *currents, "drive[i]"])
+        g = " + ".join(["p.leak", *conductances.values()])
+        lines = [f"v = exponential_euler(V[i], {b}{adapt}, {g}, p.dt)"]
+    if adapt:
+        lines += ["w[i] = adaptation(w[i], V[i], p)"]
+    if model.refractory_ms:
+        lines += ["v = hold(v, waiting[i], p)", "waiting[i] = max(waiting[i] - 1, 0)"]
+    return [*lines, "V[i] = v"]
+
+
+def _conducts(e: Experiment, kind: str) -> bool:
+    return isinstance(e.synapses[kind], ExponentialConductance)
+
+
+def _state(e: Experiment, kinds: list[str]) -> dict[str, str]:
+    """Name the arrays of synaptic currents and conductances."""
+    return {kind: f"g_{kind}" if _conducts(e, kind) else f"I_{kind}" for kind in kinds}
 
 
 def _announce(plan: Plan) -> str:
@@ -198,7 +231,7 @@ def _block(plan: Plan) -> str:
     loop += ["# 2 integrate"]
     for name in e.populations:
         incoming = [f"synapses_{projection}" for projection, p in e.projections.items() if p.target == name]
-        loop += [f"integrate_{name}({', '.join([f'neurons_{name}', *incoming])})"]
+        loop += [f"integrate_{name}({', '.join(['n', f'neurons_{name}', *incoming])})"]
     loop += [f"observe(observations_{name}, neurons_{name}, clock, n)" for name in e.populations]
     loop += ["# 3 exchange", f"announce_all(n, x, {', '.join(plan.spikers)})", "status = exchange(x)"]
     loop += ["# 4 deliver, and 5 learn: presynaptic events", *_deliver(plan, e.populations)]
@@ -226,7 +259,7 @@ def _deliver(plan: Plan, sources: Container[str]) -> list[str]:
         if p.source not in sources:
             continue
         if p.plasticity is None:
-            lines += [f"deliver(synapses_{name}, x, index_{p.source})"]
+            lines += [f"deliver(synapses_{name}, x, index_{p.source}, n)"]
         else:
             learning = ", ".join([*plan.traces(name), f"history_{p.target}"])
             lines += [f"deliver_and_learn(synapses_{name}, {learning}, x, index_{p.source}, n)"]

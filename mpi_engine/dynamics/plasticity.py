@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.compiled import Real, part
+from mpi_engine.dynamics.integrators import decay_factor
 from mpi_engine.dynamics.neurons import Population
 from mpi_engine.experiment import Experiment, PairCoefficients
 from mpi_engine.network.exchange import Exchange
@@ -101,7 +102,7 @@ def make_presynaptic_trace(experiment: Experiment, source: str, tau_ms: float) -
     """Make the traces of all neurons of a source, at zero."""
     n, dtype = experiment.sizes[source], np.dtype(experiment.run.state_dtype)
     n_table = int(_TABLE_TIME_CONSTANTS * tau_ms / experiment.run.dt_ms) + 2
-    factors = np.full(n_table, 1 - experiment.run.dt_ms / tau_ms)
+    factors = np.full(n_table, decay_factor(experiment, tau_ms))
     factors[0] = 1.0
     decay = np.cumprod(factors)
     decay[-1] = 0.0
@@ -112,7 +113,7 @@ def make_presynaptic_trace(experiment: Experiment, source: str, tau_ms: float) -
 def make_postsynaptic_trace(experiment: Experiment, n: int, tau_ms: float) -> PostsynapticTrace:
     """Make the traces of n targets, at zero."""
     dtype = np.dtype(experiment.run.state_dtype)
-    return PostsynapticTrace(np.zeros(n, dtype), np.array([1 - experiment.run.dt_ms / tau_ms], dtype))
+    return PostsynapticTrace(np.zeros(n, dtype), np.array([decay_factor(experiment, tau_ms)], dtype))
 
 
 def make_history(n: int) -> History:

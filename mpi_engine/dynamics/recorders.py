@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import part
+from mpi_engine.compiled import Real, part
 from mpi_engine.dynamics.neurons import Population
 from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.mathematics import bits_of_float64
@@ -63,7 +63,7 @@ class SpikeRecord(NamedTuple):
 
 
 class Observations(NamedTuple):
-    """What is observed of a rank's neurons of a population. Variables: V, each synaptic current, the total current.
+    """What is observed of a rank's neurons of a population: V, each synaptic current or conductance, the total current.
 
     Parameters
     ----------
@@ -111,9 +111,7 @@ def observe(o: Observations, population: Population, clock: Clock, n: int) -> No
         for i in range(total.size):
             total[i] = drive[i]
         for kind in range(currents.shape[0]):
-            current = currents[kind]
-            for i in range(total.size):
-                total[i] += current[i]
+            _add_current(total, currents[kind], population.reversal[kind], V)
         row = (n - 1) // clock.bin - clock.first_bin if clock.bin > 0 else 0
         o.samples[0] += clock.averaging
         _sample(o, V, 0, row, clock)
@@ -128,7 +126,21 @@ def observe(o: Observations, population: Population, clock: Clock, n: int) -> No
             o.traces[row, n_variables - 1, k] = drive[i]
             for kind in range(currents.shape[0]):
                 o.traces[row, 1 + kind, k] = currents[kind, i]
-                o.traces[row, n_variables - 1, k] += currents[kind, i]
+                reversal = population.reversal[kind]
+                towards = currents[kind, i] if np.isnan(reversal) else currents[kind, i] * (reversal - V[i])
+                o.traces[row, n_variables - 1, k] += towards
+
+
+@part
+def _add_current(
+    total: NDArray[np.float32], current: NDArray[np.float32], reversal: Real, V: NDArray[np.float32]
+) -> None:
+    if np.isnan(reversal):
+        for i in range(total.size):
+            total[i] += current[i]
+    else:
+        for i in range(total.size):
+            total[i] += current[i] * (reversal - V[i])
 
 
 @part

@@ -35,15 +35,18 @@ class StaticProjection(NamedTuple):
         Where each source's row begins.
     targets : ndarray of uint16 or int32, shape (n_synapses,)
         Local targets, ascending within a row.
-    arrivals : ndarray of uint16, shape (n,)
-        Spikes that have arrived at each target and wait for the next step.
+    arrivals : ndarray of uint16, shape (n_slots, n)
+        Spikes under way to each target; step n takes and refills the slots that `delays` name.
+    delays : ndarray of int64, shape (2,)
+        Steps from the delivery of a spike to the step that takes it, and number of slots.
     gain : ndarray, shape (1,)
-        Current of one arrival [mV/ms].
+        Current [mV/ms], or conductance [1/ms], of one arrival.
     """
 
     row_start: NDArray[np.int64]
     targets: Targets
     arrivals: NDArray[np.uint16]
+    delays: NDArray[np.int64]
     gain: NDArray[np.float32]
 
 
@@ -56,8 +59,10 @@ class PlasticProjection(NamedTuple):
         As in `StaticProjection`.
     weights : ndarray, shape (n_synapses,)
         Weights as they act [mV], up to date with the postsynaptic spikes before `visited`.
-    arrivals : ndarray, shape (n,)
-        Sum of the weights of the spikes that have arrived [mV].
+    arrivals : ndarray, shape (n_slots, n)
+        Sum of the weights of the spikes under way [mV].
+    delays
+        As in `StaticProjection`. Learning sees spikes when they happen, not when they arrive.
     gain : ndarray, shape (1,)
         Current of an arrival of unit weight [1/ms].
     visited : ndarray of int32, shape (n_source,)
@@ -72,6 +77,7 @@ class PlasticProjection(NamedTuple):
     targets: Targets
     weights: NDArray[np.float32]
     arrivals: NDArray[np.float32]
+    delays: NDArray[np.int64]
     gain: NDArray[np.float32]
     visited: NDArray[np.int32]
     oldest: NDArray[np.int32]
@@ -84,16 +90,18 @@ def make_projection(experiment: Experiment, name: str, rows: Connectivity) -> St
     state, weight_dtype = np.dtype(experiment.run.state_dtype), experiment.run.weight_dtype
     n, per_tau = rows.in_degree.size, 1 / experiment.synapses[description.synapse].tau_ms
     scale = experiment.weight_scale(name)
-    weight = description.weight_mv * scale
+    weight = experiment.initial_weight(name)
+    delays = _delays(experiment, name)
     if description.plasticity is None:
         gain = np.array([weight * per_tau], state)
-        return StaticProjection(rows.row_start, rows.targets, np.zeros(n, np.uint16), gain)
+        return StaticProjection(rows.row_start, rows.targets, np.zeros((delays[1], n), np.uint16), delays, gain)
     coefficients = experiment.plasticity[description.plasticity].coefficients(scale)
     return PlasticProjection(
         rows.row_start,
         rows.targets,
         weights=np.full(rows.targets.size, weight, weight_dtype),
-        arrivals=np.zeros(n, state),
+        arrivals=np.zeros((delays[1], n), state),
+        delays=delays,
         gain=np.array([per_tau], state),
         visited=np.ones(rows.row_start.size - 1, np.int32),
         oldest=np.ones(1, np.int32),
@@ -101,10 +109,26 @@ def make_projection(experiment: Experiment, name: str, rows: Connectivity) -> St
     )
 
 
+def _delays(experiment: Experiment, name: str) -> NDArray[np.int64]:
+    """Count steps from delivery to arrival, and slots; inputs are delivered before a step takes its slot."""
+    p = experiment.projections[name]
+    recurrent = p.source in experiment.populations
+    if p.delay_ms is None:
+        return np.array([1, 1] if recurrent else [0, 1], np.int64)
+    steps = experiment.steps(p.delay_ms)
+    return np.array([steps, steps if recurrent else steps + 1], np.int64)
+
+
 @part
-def deliver(projection: StaticProjection, x: Exchange, index: int) -> None:
+def slot(projection: StaticProjection | PlasticProjection, n: int) -> int:
+    """Slot of the arrivals that step n takes."""
+    return n % projection.delays[1]
+
+
+@part
+def deliver(projection: StaticProjection, x: Exchange, index: int, n: int) -> None:
     """Count the arrivals of a source population's spikes."""
-    arrivals = projection.arrivals
+    arrivals = projection.arrivals[slot(projection, n + projection.delays[0])]
     for k in range(x.offsets[index], x.offsets[index + 1]):
         source = x.fired[k]
         for target in projection.targets[projection.row_start[source] : projection.row_start[source + 1]]:
@@ -125,6 +149,7 @@ def deliver_and_learn(
 
     In ascending order of sources, so that each target adds its inputs in that order.
     """
+    arrivals = projection.arrivals[slot(projection, n + projection.delays[0])]
     k = x.offsets[index]
     while k < x.offsets[index + 1]:
         source, n_spikes = x.fired[k], 1
@@ -136,7 +161,7 @@ def deliver_and_learn(
         targets, weights = projection.targets[begin:end], projection.weights[begin:end]
         for _ in range(n_spikes):
             for s in range(targets.size):
-                projection.arrivals[targets[s]] += weights[s]
+                arrivals[targets[s]] += weights[s]
         for _ in range(n_spikes):
             for s in range(targets.size):
                 weights[s] = on_pre(weights[s], post.value[targets[s]], projection.rule)

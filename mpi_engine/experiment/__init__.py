@@ -14,20 +14,30 @@ from mpi_engine.experiment.plasticity import (
     Pair,
     PairCoefficients,
 )
-from mpi_engine.experiment.populations import ExponentialIntegrateAndFire, Population
-from mpi_engine.experiment.projections import ExponentialCurrent, Projection
+from mpi_engine.experiment.populations import (
+    AdaptiveExponential,
+    ExponentialIntegrateAndFire,
+    LeakyIntegrateAndFire,
+    Neuron,
+    Population,
+)
+from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent, Projection
 from mpi_engine.experiment.recording import Rates, Recording, Statistics, Traces, Weights
 
 __all__ = [
+    "AdaptiveExponential",
     "Current",
     "Experiment",
     "ExperimentError",
+    "ExponentialConductance",
     "ExponentialCurrent",
     "ExponentialIntegrateAndFire",
     "HebbianHard",
     "HebbianSoft",
     "Homeostatic",
     "Kohonen",
+    "LeakyIntegrateAndFire",
+    "Neuron",
     "Oja",
     "Pair",
     "PairCoefficients",

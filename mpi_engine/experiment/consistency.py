@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
 
 from mpi_engine.experiment.base import divides
 from mpi_engine.experiment.experiment import Experiment
 from mpi_engine.experiment.inputs import Current
+from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent
 
 MAX_STEPS = 2**31 - 2
 MAX_IN_DEGREE = 2**16 - 1
@@ -72,7 +72,7 @@ def find_problems(experiment: Experiment) -> list[Problem]:
 
 def find_structural_problems(experiment: Experiment) -> list[Problem]:
     """List what is inconsistent apart from times, which can be judged only against a valid time step."""
-    return [*_references(experiment), *_sizes(experiment), *_recorders(experiment)]
+    return [*_references(experiment), *_weights(experiment), *_sizes(experiment), *_recorders(experiment)]
 
 
 def _reference(key: str, name: str, known: list[str], what: str) -> Iterator[Problem]:
@@ -103,20 +103,47 @@ def _references(e: Experiment) -> Iterator[Problem]:
         yield from _reference(f"recording.traces.{name}", name, list(e.populations), "population")
 
 
+def _weights(e: Experiment) -> Iterator[Problem]:
+    for name, p in e.projections.items():
+        synapse = e.synapses.get(p.synapse)
+        key = f"projections.{name}"
+        if isinstance(synapse, ExponentialCurrent):
+            if p.weight is not None:
+                yield Problem(f"{key}.weight", f"{p.weight:g}", f"{p.synapse} is a current: give weight_mv")
+            if p.match_at_mv is not None:
+                remedy = f"{p.synapse} is a current: only weights of conductances are matched; leave it out"
+                yield Problem(f"{key}.match_at_mv", f"{p.match_at_mv:g}", remedy)
+        elif isinstance(synapse, ExponentialConductance) and p.weight_mv is not None:
+            if p.match_at_mv is None:
+                remedy = f"{p.synapse} is a conductance: give weight, or match_at_mv beside weight_mv"
+                yield Problem(f"{key}.weight_mv", f"{p.weight_mv:g}", remedy)
+            elif p.weight_mv * (synapse.reversal_mv - p.match_at_mv) < 0 or synapse.reversal_mv == p.match_at_mv:
+                remedy = f"gives a negative conductance with the reversal potential {synapse.reversal_mv:g} mV"
+                yield Problem(f"{key}.match_at_mv", f"{p.match_at_mv:g}", f"{remedy}; check both and the weight's sign")
+
+
+def _durations(e: Experiment) -> dict[str, float | None]:
+    """List every duration by its key."""
+    recording = e.recording
+    durations: dict[str, float | None] = {"run.duration_ms": e.run.duration_ms}
+    durations |= {"recording.segment_ms": recording.segment_ms, "recording.sample_ms": recording.sample_ms}
+    durations |= {f"neurons.{name}.refractory_ms": neuron.refractory_ms for name, neuron in e.neurons.items()}
+    durations |= {f"projections.{name}.delay_ms": p.delay_ms for name, p in e.projections.items()}
+    durations |= {f"inputs.{name}.start_ms": current.start_ms for name, current in e.currents.items()}
+    durations |= {f"inputs.{name}.stop_ms": current.stop_ms for name, current in e.currents.items()}
+    durations |= {f"recording.traces.{name}.interval_ms": t.interval_ms for name, t in recording.traces.items()}
+    if recording.weights:
+        durations["recording.weights.interval_ms"] = recording.weights.interval_ms
+    return durations
+
+
 def _times(e: Experiment) -> Iterator[Problem]:
     dt = e.run.dt_ms
     recording = e.recording
-    durations: dict[str, Any] = {"run.duration_ms": e.run.duration_ms, "recording.segment_ms": recording.segment_ms}
-    durations["recording.sample_ms"] = recording.sample_ms
-    for name, current in e.currents.items():
-        durations[f"inputs.{name}.start_ms"] = current.start_ms
-        durations[f"inputs.{name}.stop_ms"] = current.stop_ms
-    for name, traces in recording.traces.items():
-        durations[f"recording.traces.{name}.interval_ms"] = traces.interval_ms
-    if recording.weights:
-        durations["recording.weights.interval_ms"] = recording.weights.interval_ms
-    for key, duration in durations.items():
-        if duration is not None and not divides(dt, duration):
+    for key, duration in _durations(e).items():
+        if duration is not None and 0 < duration < dt:
+            yield Problem(key, f"{duration:g}", f"is below run.dt_ms = {dt:g}; raise it, or lower dt_ms")
+        elif duration is not None and not divides(dt, duration):
             yield Problem(key, f"{duration:g}", f"is not a multiple of run.dt_ms = {dt:g}; choose one that is")
     sampled: dict[str, float] = {}
     if recording.rates:
@@ -210,7 +237,7 @@ def _stalling_rates(e: Experiment) -> Iterator[Problem]:
             continue
         rule = e.plasticity[p.plasticity]
         scale = e.weight_scale(name)
-        weight = p.weight_mv * scale
+        weight = e.initial_weight(name)
         trace = rule.tau_ms * 0.005    # of a neuron at 5 Hz
         c = rule.coefficients(scale)
         terms = [(c.a_pre, 1.0), (c.b_pre, trace), (c.a_post, 1.0), (c.b_post, trace)]

@@ -12,7 +12,7 @@ from mpi_engine.experiment.base import Milliseconds, Part, steps
 from mpi_engine.experiment.inputs import Current, Input, Poisson
 from mpi_engine.experiment.plasticity import Plasticity
 from mpi_engine.experiment.populations import Neuron, Population
-from mpi_engine.experiment.projections import Projection, Synapse
+from mpi_engine.experiment.projections import ExponentialCurrent, Projection, Synapse
 from mpi_engine.experiment.recording import Recording
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
@@ -57,12 +57,16 @@ class Run(Part):
     ----------
     duration_ms, dt_ms : float
         Biological time and time step [ms].
+    integrator : {"forward_euler", "exponential_euler"}
+        Forward Euler, as Akil et al. (2021); or exponential Euler: synapses, traces and the leak decay exactly, and the
+        rest of the membrane's current is constant within a step.
     state_dtype, weight_dtype : {"float32", "float64"}
         Number format of neurons, synapses and traces, and of plastic weights.
     """
 
     duration_ms: Milliseconds
     dt_ms: Milliseconds = 0.1
+    integrator: Literal["forward_euler", "exponential_euler"] = "forward_euler"
     state_dtype: Precision = "float32"
     weight_dtype: Precision = "float32"
 
@@ -135,6 +139,32 @@ class Experiment(Part):
     def synapses_of(self, population: str) -> list[str]:
         """Names of the synapse kinds that act on a population, in the order of its projections."""
         return list(dict.fromkeys(p.synapse for p in self.projections.values() if p.target == population))
+
+    def initial_weight(self, projection: str) -> float:
+        """Weight of a projection's synapses as they act, before learning [mV, or 1 for a conductance]."""
+        p = self.projections[projection]
+        scale = self.weight_scale(projection)
+        if p.weight_mv is None:
+            assert p.weight is not None
+            return p.weight * scale
+        synapse = self.synapses[p.synapse]
+        if isinstance(synapse, ExponentialCurrent) or p.match_at_mv is None:
+            return p.weight_mv * scale
+        return p.weight_mv / (synapse.reversal_mv - p.match_at_mv) * scale
+
+    def named_weight(self, projection: str) -> float:
+        """Initial weight of a projection in its own scaling [mV, or 1 for a conductance]."""
+        return self.initial_weight(projection) / self.weight_scale(projection)
+
+    @property
+    def has_conductances(self) -> bool:
+        """Whether a projection's synapses are conductances."""
+        return any(not isinstance(self.synapses[p.synapse], ExponentialCurrent) for p in self.projections.values())
+
+    def variables_of(self, population: str) -> list[str]:
+        """Names of what is recorded of a neuron: V, each synaptic current or conductance, and the total current."""
+        names = {kind: isinstance(self.synapses[kind], ExponentialCurrent) for kind in self.synapses_of(population)}
+        return ["V", *(f"{'I' if current else 'g'}_{kind}" for kind, current in names.items()), "I_total"]
 
     @property
     def plastic(self) -> dict[str, Projection]:

@@ -26,7 +26,25 @@ class ExponentialCurrent(Part):
     tau_ms: Milliseconds
 
 
-Synapse = ExponentialCurrent
+class ExponentialConductance(Part):
+    r"""A postsynaptic conductance with an exponential kernel, divided by the capacitance.
+
+    .. math:: \tau\,dg/dt = -g, \qquad g \leftarrow g + w/\tau \text{ at each spike}, \qquad I = g\,(E_{rev} - V)
+
+    Parameters
+    ----------
+    tau_ms : float
+        Decay time constant [ms].
+    reversal_mv : float
+        Reversal potential [mV].
+    """
+
+    kind: Literal["exponential_conductance"]
+    tau_ms: Milliseconds
+    reversal_mv: FiniteFloat
+
+
+Synapse = Annotated[ExponentialCurrent | ExponentialConductance, Field(discriminator="kind")]
 """Any synapse kind."""
 
 
@@ -45,9 +63,19 @@ class Projection(Part):
         Every target has this many sources, drawn without replacement. Give this or `probability`.
     self_connections : bool
         Whether a neuron may project to itself.
-    weight_mv : float
-        Synaptic weight [mV]; with ``weight_scaling = "1/sqrt(N)"`` it is divided by the square root of the number of
-        neurons in all populations (inputs not counted), and so are the weights that a plasticity rule names.
+    weight_mv : float, optional
+        Weight of a current-based synapse [mV].
+    weight : float, optional
+        Weight of a conductance-based synapse, without dimension; or give `weight_mv` with `match_at_mv`.
+    match_at_mv : float, optional
+        Membrane potential V_ref at which a conductance-based synapse acts as a current-based one of `weight_mv`:
+        w = j / (E_rev - V_ref) (Zhu, Ocker & Rosenbaum 2026).
+    weight_scaling : {"none", "1/sqrt(N)"}
+        With ``"1/sqrt(N)"``, weights are divided by the square root of the number of neurons in all populations (inputs
+        not counted), and so are the weights that a plasticity rule names.
+    delay_ms : float, optional
+        Time from a spike to its arrival [ms]. Without it, a recurrent spike arrives with the end of its own step and
+        acts on V one step later; one of an input arrives, and acts, in its own step.
     plasticity : str, optional
         Name of an entry of `plasticity`.
     """
@@ -58,12 +86,19 @@ class Projection(Part):
     probability: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
     in_degree: PositiveInt | None = None
     self_connections: bool = True
-    weight_mv: FiniteFloat
+    weight_mv: FiniteFloat | None = None
+    weight: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    match_at_mv: FiniteFloat | None = None
     weight_scaling: Literal["none", "1/sqrt(N)"] = "none"
+    delay_ms: Milliseconds | None = None
     plasticity: str | None = None
 
     @model_validator(mode="after")
     def _is_connected_in_one_way(self) -> Self:
         if (self.probability is None) == (self.in_degree is None):
             raise ValueError("give either probability or in_degree")
+        if (self.weight_mv is None) == (self.weight is None):
+            raise ValueError("give either weight_mv or, for a conductance, weight")
+        if self.weight is not None and self.match_at_mv is not None:
+            raise ValueError("match_at_mv turns weight_mv into a conductance; it has no meaning beside weight")
         return self

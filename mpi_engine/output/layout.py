@@ -91,8 +91,10 @@ class Record:
 
 
 def unit_of(variable: str) -> str:
-    """Name the unit of a variable of a neuron: mV for V, mV/ms for currents (divided by the capacitance)."""
-    return "mV" if variable == "V" else "mV/ms"
+    """Name the unit of a variable of a neuron; currents and conductances are divided by the capacitance."""
+    if variable == "V":
+        return "mV"
+    return "1/ms" if variable.startswith("g_") else "mV/ms"
 
 
 def spikes(

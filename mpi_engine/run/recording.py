@@ -94,8 +94,7 @@ class NeuronRecorder:
         self._n_bins = segment // self._bin + 3 if self._bin else 1
         self.spike_counts = np.zeros((self._n_bins, len(experiment.sizes)), np.int64)
         self._spans = {name: partition.span(name, rank) for name in experiment.populations}
-        self.variables = {name: [*(f"I_{kind}" for kind in experiment.synapses_of(name)), "I_total"]
-                          for name in experiment.populations}
+        self.variables = {name: experiment.variables_of(name)[1:] for name in experiment.populations}
         self._chosen = {name: _choose_neurons(experiment, name) for name in experiment.populations}
         self.observations = {name: self._observations(name, segment) for name in experiment.populations}
         self._blocks: dict[str, list[tuple[int, int, NDArray[Any], NDArray[Any], NDArray[Any]]]] = {
@@ -254,7 +253,7 @@ class WeightRecorder:
         projection = experiment.projections[name]
         self._name, self._ranks, self._dt = name, ranks, experiment.run.dt_ms
         self._scale = experiment.weight_scale(name)
-        low, high = recording.histogram_mv.get(name) or sorted((0.0, 2 * projection.weight_mv))
+        low, high = recording.histogram_mv.get(name) or sorted((0.0, 2 * experiment.initial_weight(name) / self._scale))
         self._edges = np.array([low, high]) * self._scale
         self._n_bins = recording.histogram_bins
         self._n_local = rows.in_degree.size

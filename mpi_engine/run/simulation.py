@@ -242,20 +242,25 @@ class Simulation:
         Returns
         -------
         dict of str to ndarray
-            ``V/<population>`` [mV]; ``I/<population>/<synapse>`` [mV/ms], as recurrent spikes of the last step have
-            left it; ``weights/<projection>`` [mV] by target, then source, with ``pre/`` and ``post/<projection>``;
+            ``V/<population>`` [mV]; ``w/<population>`` [mV/ms] and ``waiting/<population>`` [steps] of neurons that
+            have them; ``I/<population>/<synapse>`` [mV/ms, or 1/ms], with what arrives before the next step;
+            ``weights/<projection>`` [mV] by target, then source, with ``pre/`` and ``post/<projection>``;
             ``x/<projection>/pre`` and ``/post``: the traces.
         """
         self.catch_up()
         e, state = self.experiment, {}
         for name, population in self.populations.items():
-            state[f"V/{name}"] = self.ranks.concatenate(population.V)
+            for variable in ("V", "w", "waiting"):
+                whole = self.ranks.concatenate(getattr(population, variable))
+                if whole.size:
+                    state[f"{variable}/{name}"] = whole
             for k, kind in enumerate(e.synapses_of(name)):
                 current = population.currents[k].copy()
                 for incoming, p in e.projections.items():
                     if p.target == name and p.synapse == kind and p.source in e.populations:
                         part = self.projections[incoming]
-                        current += part.gain[0] * part.arrivals.astype(current.dtype)
+                        arrivals = part.arrivals[(self.step + 1) % part.delays[1]]
+                        current += part.gain[0] * arrivals.astype(current.dtype)
                 state[f"I/{name}/{kind}"] = self.ranks.concatenate(current * population.decay[k])
         for name, p in e.plastic.items():
             projection, pre, _ = self._learning(name)

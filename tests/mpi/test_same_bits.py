@@ -19,6 +19,8 @@ DIGEST = str(Path(__file__).with_name("digest.py"))
 
 STRONG = {"kind": "current", "target": "E", "amplitude_mv_per_ms": 2000.0, "start_ms": 20.0, "stop_ms": 20.1}
 
+ADAPTIVE = {"model": "adex", "tau_w_ms": 50.0, "a_per_ms": 0.01, "b_mv_per_ms": 0.1, "refractory_ms": 1.0}
+
 NETWORKS: dict[str, Table] = {
     "plastic and correlated": {"inputs": {"X": {"rate_hz": 60.0, "jitter_ms": 3.0}}},
     "double precision": {"run": {"state_dtype": "float64", "weight_dtype": "float64"}},
@@ -26,6 +28,22 @@ NETWORKS: dict[str, Table] = {
     "a rank without synapses": {"projections": {"X_to_E": {"probability": 0.02}, "E_to_E": {"probability": 0.01}}},
     "silent": {"inputs": {"X": {"rate_hz": 0.0}}, "neurons": {"cortical": {"V_init_mv": -72.0}}},
     "all fire in one step": {"inputs": {"shock": STRONG}},
+    "conductances, delays, adaptation": {
+        "run": {"integrator": "exponential_euler"},
+        "neurons": {"cortical": ADAPTIVE},
+        "synapses": {
+            "excitatory": {"kind": "exponential_conductance", "reversal_mv": 0.0},
+            "inhibitory": {"kind": "exponential_conductance", "reversal_mv": -80.0},
+        },
+        "projections": {
+            "E_to_E": {"match_at_mv": -72.0, "delay_ms": 1.5},
+            "I_to_E": {"match_at_mv": -72.0, "delay_ms": 0.8},
+            "E_to_I": {"match_at_mv": -72.0},
+            "X_to_E": {"match_at_mv": -72.0, "delay_ms": 0.3},
+            "X_to_I": {"match_at_mv": -72.0},
+        },
+        "plasticity": {"homeostatic": {"weight_norm_mv": 1.0}},
+    },
 }
 
 

@@ -17,7 +17,6 @@ from analysis.comparison import compare
 from analysis.findings import Findings
 from analysis.report import report
 from analysis.studies.akil2021 import demo
-from analysis.theory.balance import rheobase
 from analysis.theory.plasticity import fixed_point
 from analysis.verdict import Estimate, Line, Range, as_table, number
 from analysis.weights import arrival_rate, as_named, charge, effective_weight, own_current, rate_weighted_mean
@@ -105,7 +104,7 @@ class MadeUpRun:
 
 def made_up(start_mv: float = -150.0, directory: str = "run", **changes: Any) -> MadeUpRun:
     experiment = load_experiment(EXAMPLE, [*SMALL, f"projections.I_to_E.weight_mv={start_mv}"])
-    state = fixed_point(experiment, 0.5 * rheobase(experiment.neurons["cortical"]))
+    state = fixed_point(experiment, 0.5 * experiment.neurons["cortical"].rheobase_mv_per_ms)
     rates = changes.pop("rates_hz", state.rates_hz | {"X": 10.0})
     return MadeUpRun(experiment, Path(directory), rates, state.weights_mv["I_to_E"], **changes)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis.theory.balance import NoBalance, balanced_rates, mean_field, rheobase
+from analysis.theory.balance import NoBalance, balanced_rates, mean_field
 from analysis.theory.covariance import (
     asynchronous_count_covariance,
     correlated_count_covariance,
@@ -127,7 +127,7 @@ def test_fixed_points_with_the_net_inputs_of_a_small_network() -> None:
 
 
 def test_rheobase() -> None:
-    assert rheobase(static().neurons["cortical"]) == pytest.approx(16 / 15)
+    assert static().neurons["cortical"].rheobase_mv_per_ms == pytest.approx(16 / 15)
 
 
 def test_count_covariances() -> None:

@@ -40,19 +40,15 @@ class Twin:
         fired, potentials = {}, {}
         for name, population in e.populations.items():
             m = e.neurons[population.neuron]
-            V = new[f"V/{name}"]
-            I = np.zeros_like(V)     # noqa: E741  (a current)
-            for kind in e.synapses_of(name):
-                I = I + new[f"I/{name}/{kind}"]     # noqa: E741
-            I = I + self._drive(name, n)     # noqa: E741
-            leak, slope = scalar(1 / m.tau_m_ms), scalar(1 / m.Delta_T_mv)
-            dV = leak * (scalar(m.E_L_mv) - V)
-            dV += leak * scalar(m.Delta_T_mv) * np.exp((V - scalar(m.V_T_mv)) * slope)
-            V = V + scalar(dt) * (dV + I)
+            V = self._integrate(name, n, state, new)
             fired[name] = np.flatnonzero(scalar(m.V_th_mv) <= V)
             potentials[name] = V.copy()
             V[fired[name]] = m.V_reset_mv
             new[f"V/{name}"] = V
+            if f"w/{name}" in new:
+                new[f"w/{name}"][fired[name]] += scalar(m.b_mv_per_ms)
+            if m.refractory_ms:
+                new[f"waiting/{name}"][fired[name]] = round(m.refractory_ms / dt)
         # 4 deliver with the weights before this step's learning, 5 learn
         everyone = fired | inputs
         for name, p in e.projections.items():
@@ -62,22 +58,56 @@ class Twin:
             self._learn(new, name, everyone[p.source], fired[p.target])
         # 6 traces jump, 7 everything decays
         for name, p in e.plastic.items():
-            decay = scalar(1 - dt / e.plasticity[p.plasticity].tau_ms)
+            decay = scalar(self.decay(e.plasticity[p.plasticity].tau_ms))
             for side, spikes in (("pre", everyone[p.source]), ("post", fired[p.target])):
                 x = new[f"x/{name}/{side}"]
                 np.add.at(x, spikes, scalar(1))
                 new[f"x/{name}/{side}"] = x * decay
         for name in e.populations:
             for kind in e.synapses_of(name):
-                new[f"I/{name}/{kind}"] = new[f"I/{name}/{kind}"] * scalar(1 - dt / e.synapses[kind].tau_ms)
+                new[f"I/{name}/{kind}"] = new[f"I/{name}/{kind}"] * scalar(self.decay(e.synapses[kind].tau_ms))
         return new, fired, potentials
+
+    def decay(self, tau_ms: float) -> float:
+        x = self.experiment.run.dt_ms / tau_ms
+        return 1 - x if self.experiment.run.integrator == "forward_euler" else np.exp(-x)
+
+    def _integrate(self, name: str, n: int, state: State, new: State) -> NDArray[Any]:
+        """Membrane potential after a step: dV/dt = b - g V."""
+        e, scalar = self.experiment, self.dtype.type
+        m, dt = e.neurons[e.populations[name].neuron], scalar(e.run.dt_ms)
+        V = state[f"V/{name}"]
+        g = np.full_like(V, 1 / m.tau_m_ms)
+        b = g * scalar(m.E_L_mv) + self._drive(name, n)
+        if m.model != "lif":
+            b = b + scalar(m.spike_current) * np.exp((V - scalar(m.V_T_mv)) / scalar(m.Delta_T_mv))
+        for kind in e.synapses_of(name):
+            reversal = getattr(e.synapses[kind], "reversal_mv", None)
+            if reversal is None:
+                b = b + new[f"I/{name}/{kind}"]
+            else:
+                g = g + new[f"I/{name}/{kind}"]
+                b = b + new[f"I/{name}/{kind}"] * scalar(reversal)
+        if m.model == "adex":
+            w, decay = state[f"w/{name}"], scalar(self.decay(m.tau_w_ms))
+            b = b - w
+            new[f"w/{name}"] = w * decay + (1 - decay) * scalar(m.a_per_ms) * (V - scalar(m.E_L_mv))
+        if e.run.integrator == "forward_euler":
+            after = V + dt * (b - g * V)
+        else:
+            after = V + (1 - np.exp(-dt * g)) / g * (b - g * V)
+        if m.refractory_ms:
+            waiting = state[f"waiting/{name}"]
+            after[waiting > 0] = m.V_reset_mv
+            new[f"waiting/{name}"] = np.maximum(waiting - 1, 0)
+        return after
 
     def weights(self, state: State, name: str) -> NDArray[Any]:
         """Dense weights of a projection, target by source."""
         p = self.experiment.projections[name]
         mask = self.connected[name]
         if p.plasticity is None:
-            return np.where(mask, p.weight_mv * self.experiment.weight_scale(name), 0.0)
+            return np.where(mask, self.experiment.initial_weight(name), 0.0)
         dense = np.zeros(mask.shape, state[f"weights/{name}"].dtype)
         dense[state[f"post/{name}"], state[f"pre/{name}"]] = state[f"weights/{name}"]
         return dense

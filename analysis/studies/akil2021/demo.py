@@ -37,7 +37,7 @@ def manifold(runs: Sequence[RunReader]) -> list[Line]:
         The rate-weighted mean weight, which agrees; the mean weight, which does not.
     """
     first, second = (Findings(run) for run in runs)
-    started = [run.experiment.projections[PROJECTION].weight_mv for run in runs]
+    started = [run.experiment.named_weight(PROJECTION) for run in runs]
     felt = [f.felt_weight(PROJECTION) for f in (first, second)]
     ended = [f.mean_weight(PROJECTION).value for f in (first, second)]
     ratio = felt[1].value / felt[0].value
@@ -92,7 +92,7 @@ def main(run_dirs: Sequence[str | Path], out_html: str | Path) -> int:
     console = Console(highlight=False)
     try:
         runs = [open_run(path) for path in run_dirs]
-        labels = [f"from {run.experiment.projections[PROJECTION].weight_mv:g}".replace("-", MINUS) for run in runs]
+        labels = [f"from {run.experiment.named_weight(PROJECTION):g}".replace("-", MINUS) for run in runs]
         lines = [*compare(runs), *manifold(runs)]
         page = report(runs, labels, lines, TITLE)
     except RunError as error:
