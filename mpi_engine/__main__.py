@@ -10,10 +10,10 @@ import sys
 import traceback
 from pathlib import Path
 
-from mpi_engine.experiment import ExperimentError, load_experiment
-from mpi_engine.network.ranks import LaunchError, Ranks
+from mpi_engine.experiment import Experiment, ExperimentError, load_experiment
+from mpi_engine.network.ranks import LaunchError, Ranks, launched_size
 
-DONE, WRONG, DAMAGED, BUG = 0, 2, 4, 70
+DONE, WRONG, DAMAGED, BUG, STOPPED = 0, 2, 4, 70, 143
 
 _PR_SET_PDEATHSIG = 1
 
@@ -24,8 +24,8 @@ def main() -> int:
     Returns
     -------
     int
-        0 done; 2 the experiment or the command is wrong; 4 a file is damaged or does not fit; 128 + n stopped by
-        signal n before the end.
+        0 done; 2 the experiment or the command is wrong; 4 a file is damaged or does not fit; 143 stopped by a signal
+        before the end.
     """
     arguments = _parser().parse_args()
     _die_with_parent()
@@ -41,7 +41,6 @@ def main() -> int:
         print(f"steelyard: rank {ranks.rank} of {ranks.size} failed\n{traceback.format_exc()}", file=sys.stderr,
               flush=True)
         ranks.abort(BUG)
-        raise
 
 
 def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
@@ -52,18 +51,32 @@ def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from mpi_engine.run.job import run  # noqa: PLC0415
 
     try:
-        experiment = load_experiment(arguments.file, arguments.set)
+        experiment = _load_experiment(arguments, ranks)
         directory = arguments.output or Path("runs") / f"{arguments.file.stem}-{experiment.hash[:8]}"
         path = run(experiment, directory, ranks, arguments.writer)
     except WriteError as error:
         _complain(error)
         ranks.abort(DAMAGED)     # the other ranks wait for this one
-        raise
     except (ExperimentError, DirectoryError, LaunchError, RunError) as error:
         if ranks.is_first:
             _complain(error)
         return DAMAGED if isinstance(error, RunError) else WRONG
-    return DONE if path is not None else 128 + signal.SIGTERM
+    return DONE if path is not None else STOPPED
+
+
+def _load_experiment(arguments: argparse.Namespace, ranks: Ranks) -> Experiment:
+    """Collective. Read the experiment on rank 0, so that all run the same one or fail with it."""
+    found: Experiment | ExperimentError | None = None
+    if ranks.is_first:
+        try:
+            found = load_experiment(arguments.file, arguments.set)
+        except ExperimentError as error:
+            found = error
+    found = ranks.broadcast(found)
+    if isinstance(found, Experiment):
+        return found
+    assert found is not None
+    raise found
 
 
 def _complain(error: Exception) -> None:
@@ -72,7 +85,7 @@ def _complain(error: Exception) -> None:
 
 def _die_with_parent() -> None:
     """Let the system end this rank when its launcher is killed, so that no rank lives on alone."""
-    if sys.platform == "linux":
+    if sys.platform == "linux" and launched_size() is not None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

@@ -20,6 +20,8 @@ import numpy as np
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_ENGINE = Path(__file__).parent
+
 Real = Any
 """A number in the state's or the weights' format, float32 or float64."""
 
@@ -27,9 +29,18 @@ Real = Any
 @functools.cache
 def fingerprint() -> str:
     """Hash the sources of compiled code, the versions of the compilers, and the CPU."""
+    return _hash(Path(__file__), *_ENGINE.glob("network/*.py"), *_ENGINE.glob("dynamics/*.py"))
+
+
+@functools.cache
+def build() -> str:
+    """Hash all of the engine's sources, and the rest as `fingerprint` does: what all ranks must have in common."""
+    return _hash(*_ENGINE.rglob("*.py"))
+
+
+def _hash(*sources: Path) -> str:
     digest = hashlib.sha256()
-    engine = Path(__file__).parent
-    for source in [Path(__file__), *sorted(engine.glob("network/*.py")), *sorted(engine.glob("dynamics/*.py"))]:
+    for source in sorted(sources):
         digest.update(source.read_bytes())
     features = llvmlite.binding.get_host_cpu_features().flatten()
     for version in (numba.__version__, llvmlite.__version__, np.__version__, cpu_name(), features):

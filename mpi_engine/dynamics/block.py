@@ -11,7 +11,7 @@ import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -104,7 +104,7 @@ def block_source(experiment: Experiment) -> str:
     return _HEAD + "\n\n".join([*functions, _announce(plan), _block(plan)])
 
 
-def load_kernels(experiment: Experiment) -> tuple[Callable[..., Any], Callable[..., Any]]:
+def load_kernels(experiment: Experiment) -> tuple[Any, Any]:
     """Load an experiment's kernels, compiled at the first call unless they are in the cache.
 
     Returns
@@ -147,7 +147,8 @@ def _integrate(e: Experiment, population: str) -> str:
     lines = [
         "@part",
         f"def integrate_{population}({', '.join(arguments)}):",
-        "    V, w, waiting, drive, p = neurons.V, neurons.w, neurons.waiting, neurons.drive, neurons.parameters",
+        "    V, w, waiting, above = neurons.V, neurons.w, neurons.waiting, neurons.above",
+        "    drive, p = neurons.drive, neurons.parameters",
         *(f"    {s}, decay_{kind} = neurons.currents[{k}], neurons.decay[{k}]"
           for k, (kind, s) in enumerate(_state(e, kinds).items())),
         *(f"    reversal_{kind} = neurons.reversal[{k}]" for k, kind in enumerate(kinds) if _conducts(e, kind)),
@@ -189,7 +190,7 @@ def _membrane(e: Experiment, kinds: list[str], model: Neuron) -> list[str]:
         lines += ["w[i] = adaptation(w[i], V[i], p)"]
     if model.refractory_ms:
         lines += ["v = hold(v, waiting[i], p)", "waiting[i] = max(waiting[i] - 1, 0)"]
-    return [*lines, "V[i] = v"]
+    return [*lines, "above[i] = v >= p.V_th", "V[i] = min(v, p.V_th)"]
 
 
 def _conducts(e: Experiment, kind: str) -> bool:

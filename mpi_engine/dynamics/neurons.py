@@ -51,6 +51,8 @@ class Population(NamedTuple):
         Injected current [mV/ms].
     decay : ndarray, shape (n_synapse_kinds,)
         Factor by which each current or conductance decays in a step.
+    above : ndarray of uint8, shape (n rounded up to a multiple of 8,)
+        Whether V has reached the threshold in this step.
     fired : ndarray of int32, shape (n,)
         Local indices of the neurons that fired in this step.
     n_fired : ndarray of int64, shape (1,)
@@ -70,6 +72,7 @@ class Population(NamedTuple):
     reversal: NDArray[np.float32]
     drive: NDArray[np.float32]
     decay: NDArray[np.float32]
+    above: NDArray[np.uint8]
     fired: NDArray[np.int32]
     n_fired: NDArray[np.int64]
     first: NDArray[np.int32]
@@ -105,6 +108,7 @@ def make_population(experiment: Experiment, name: str, partition: Partition, ran
         reversal=np.array([getattr(kind, "reversal_mv", np.nan) for kind in kinds], dtype),
         drive=np.zeros(n, dtype),
         decay=np.array([decay_factor(experiment, kind.tau_ms) for kind in kinds], dtype),
+        above=np.zeros((n + 7) // 8 * 8, np.uint8),
         fired=np.zeros(n, np.int32),
         n_fired=np.zeros(1, np.int64),
         first=np.array([first], np.int32),
@@ -152,30 +156,18 @@ def hold(V: Real, waiting: int, p: Parameters) -> Real:
     return p.V_reset if waiting > 0 else V
 
 
-_CHUNK = 32
-"""Neurons that are searched for spikes at once."""
-
-
 @part
 def find_spikes(population: Population) -> None:
-    """List the neurons at or above threshold, in ascending order."""
-    V, V_th, fired = population.V, population.parameters.V_th, population.fired
+    """List the neurons that are above threshold, in ascending order; few are, so eight are passed over at once."""
+    above, fired = population.above, population.fired
+    eights = above.view(np.uint64)
     n = 0
-    whole = V.size // _CHUNK * _CHUNK
-    for begin in range(0, whole, _CHUNK):
-        chunk = V[begin : begin + _CHUNK]
-        highest = chunk[0]
-        for v in chunk:
-            highest = v if v > highest else highest
-        if highest >= V_th:
-            for i in range(_CHUNK):
-                if chunk[i] >= V_th:
-                    fired[n] = begin + i
+    for k in range(eights.size):
+        if eights[k] != 0:
+            for i in range(8 * k, 8 * k + 8):
+                if above[i]:
+                    fired[n] = i
                     n += 1
-    for i in range(whole, V.size):
-        if V[i] >= V_th:
-            fired[n] = i
-            n += 1
     population.n_fired[0] = n
 
 

@@ -101,7 +101,7 @@ def make_rule(coefficients: PairCoefficients, weight_dtype: str) -> PairRule:
 def make_presynaptic_trace(experiment: Experiment, source: str, tau_ms: float) -> PresynapticTrace:
     """Make the traces of all neurons of a source, at zero."""
     n, dtype = experiment.sizes[source], np.dtype(experiment.run.state_dtype)
-    n_table = int(_TABLE_TIME_CONSTANTS * tau_ms / experiment.run.dt_ms) + 2
+    n_table = min(experiment.steps(_TABLE_TIME_CONSTANTS * tau_ms), experiment.n_steps) + 2
     factors = np.full(n_table, decay_factor(experiment, tau_ms))
     factors[0] = 1.0
     decay = np.cumprod(factors)

@@ -98,7 +98,10 @@ class Observations(NamedTuple):
 
 @part
 def observe(o: Observations, population: Population, clock: Clock, n: int) -> None:
-    """Sample V and the currents that have just acted on it, before the reset."""
+    """Sample V after a step and before the reset, at most the threshold, and the currents that acted in the step.
+
+    The total current takes a conductance at this V.
+    """
     for k in range(population.n_fired[0]):
         o.spike_count[population.fired[k]] += clock.averaging
     sampled = clock.sample > 0 and n % clock.sample == 0

@@ -250,4 +250,5 @@ def weight_sums(
         sums[target] += w
         squares[target] += w * w
         extremes[0], extremes[1] = min(extremes[0], w), max(extremes[1], w)
-        histogram[int(min(max((w - low) / (high - low) * n_bins, 0.0), n_bins - 1.0))] += 1
+        place = (w - low) / (high - low) * n_bins
+        histogram[int(min(place, n_bins - 1.0)) if place > 0.0 else 0] += 1     # also where a weight is not a number

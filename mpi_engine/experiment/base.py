@@ -51,7 +51,7 @@ def steps(duration_ms: float, dt_ms: float) -> int:
     int
         The number of steps; see `divides` for whether it is exact.
     """
-    return round(duration_ms / dt_ms)
+    return round(min(duration_ms / dt_ms, 2.0**62))
 
 
 def divides(dt_ms: float, duration_ms: float) -> bool:

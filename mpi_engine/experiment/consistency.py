@@ -9,10 +9,13 @@ from difflib import get_close_matches
 from mpi_engine.experiment.base import divides
 from mpi_engine.experiment.experiment import Experiment
 from mpi_engine.experiment.inputs import Current
+from mpi_engine.experiment.plasticity import HebbianHard, Homeostatic
+from mpi_engine.experiment.populations import AdaptiveExponential
 from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent
 
 MAX_STEPS = 2**31 - 2
 MAX_IN_DEGREE = 2**16 - 1
+MAX_DELAY_STEPS = 2**15
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,11 @@ class ExperimentError(ValueError):
     def __init__(self, problems: list[Problem], origin: str = "experiment") -> None:
         self.problems = problems
         self.origin = origin
-        super().__init__("\n".join(f"{origin}: {problem}" for problem in problems))
+        super().__init__(problems, origin)
+
+    def __str__(self) -> str:
+        """List the problems, one a line."""
+        return "\n".join(f"{self.origin}: {problem}" for problem in self.problems)
 
 
 def suggest(name: str, known: list[str]) -> str:
@@ -85,6 +92,9 @@ def _references(e: Experiment) -> Iterator[Problem]:
         yield from _reference(f"populations.{name}.neuron", population.neuron, list(e.neurons), "neuron")
         if name in e.inputs:
             yield Problem(f"inputs.{name}", "", "a population has this name already; rename one of them")
+    for part, names, reserved in (("synapses", e.synapses, "total"), ("populations", e.populations, "rates")):
+        if reserved in names:
+            yield Problem(f"{part}.{reserved}", "", "the run file needs this name itself; choose another")
     for name, source in e.inputs.items():
         if isinstance(source, Current):
             yield from _reference(f"inputs.{name}.target", source.target, list(e.populations), "population")
@@ -105,6 +115,16 @@ def _references(e: Experiment) -> Iterator[Problem]:
 
 def _weights(e: Experiment) -> Iterator[Problem]:
     for name, p in e.projections.items():
+        rule = e.plasticity.get(p.plasticity or "")
+        given = p.weight if p.weight_mv is None else p.weight_mv
+        conducts = isinstance(e.synapses.get(p.synapse), ExponentialConductance)
+        sign = -1.0 if given is not None and given < 0 and not conducts else 1.0
+        if isinstance(rule, Homeostatic) and given and rule.weight_norm_mv * sign < 0:
+            remedy = f"the weights of {name} have the other sign: the rule would drive rates away from its target"
+            yield Problem(f"plasticity.{p.plasticity}.weight_norm_mv", f"{rule.weight_norm_mv:g}", remedy)
+        if isinstance(rule, HebbianHard) and conducts and (rule.weight_min_mv is None or rule.weight_min_mv < 0):
+            remedy = f"give a bound of at least 0: the conductances of {name} could become negative"
+            yield Problem(f"plasticity.{p.plasticity}.weight_min_mv", "", remedy)
         synapse = e.synapses.get(p.synapse)
         key = f"projections.{name}"
         if isinstance(synapse, ExponentialCurrent):
@@ -156,14 +176,27 @@ def _times(e: Experiment) -> Iterator[Problem]:
             remedy = f"is not a multiple of recording.sample_ms = {recording.sample_ms:g}; choose one that is"
             yield Problem(key, f"{duration:g}", remedy)
     if e.n_steps > MAX_STEPS:
-        remedy = f"is {e.n_steps} steps, above {MAX_STEPS}; shorten it or raise run.dt_ms"
+        remedy = f"is {float(e.n_steps):.3g} steps, above {MAX_STEPS}; shorten it or raise run.dt_ms"
         yield Problem("run.duration_ms", f"{e.run.duration_ms:g}", remedy)
-    for name, synapse in e.synapses.items():
-        if synapse.tau_ms < dt:
-            yield Problem(f"synapses.{name}.tau_ms", f"{synapse.tau_ms:g}", f"is below run.dt_ms = {dt:g}; lower dt_ms")
-    for name, rule in e.plasticity.items():
-        if rule.tau_ms < dt:
-            yield Problem(f"plasticity.{name}.tau_ms", f"{rule.tau_ms:g}", f"is below run.dt_ms = {dt:g}; lower dt_ms")
+    constants = {f"synapses.{name}.tau_ms": synapse.tau_ms for name, synapse in e.synapses.items()}
+    constants |= {f"plasticity.{name}.tau_ms": rule.tau_ms for name, rule in e.plasticity.items()}
+    constants |= {f"neurons.{name}.tau_m_ms": neuron.tau_m_ms for name, neuron in e.neurons.items()}
+    constants |= {
+        f"neurons.{name}.tau_w_ms": neuron.tau_w_ms
+        for name, neuron in e.neurons.items()
+        if isinstance(neuron, AdaptiveExponential)
+    }
+    for key, tau in constants.items():
+        if tau < dt:
+            yield Problem(key, f"{tau:g}", f"is below run.dt_ms = {dt:g}; lower dt_ms")
+    for name, train in e.trains.items():
+        if train.rate_hz * 1e-3 * dt > 1:
+            remedy = f"is more than a spike in a step of {dt:g} ms; lower it, or give the input more trains"
+            yield Problem(f"inputs.{name}.rate_hz", f"{train.rate_hz:g}", remedy)
+    for name, p in e.projections.items():
+        if p.delay_ms is not None and e.steps(p.delay_ms) > MAX_DELAY_STEPS:
+            remedy = f"is above {MAX_DELAY_STEPS} steps of run.dt_ms; lower it"
+            yield Problem(f"projections.{name}.delay_ms", f"{p.delay_ms:g}", remedy)
 
 
 def _sizes(e: Experiment) -> Iterator[Problem]:
@@ -179,8 +212,13 @@ def _sizes(e: Experiment) -> Iterator[Problem]:
         if p.in_degree is not None and p.in_degree > candidates:
             remedy = f"{p.source} offers only {candidates} sources; lower it"
             yield Problem(f"projections.{name}.in_degree", str(p.in_degree), remedy)
+        train = e.trains.get(p.source)
+        volley = 1.0
+        if train is not None:
+            spikes = min(train.rate_hz * 1e-3 * e.run.dt_ms, 1.0) if e.run is not None else 0.0
+            volley += spikes + 6 * spikes**0.5     # an input may fire more than once in a step
         mean = p.in_degree if p.in_degree is not None else (p.probability or 0.0) * candidates
-        if mean + 6 * mean**0.5 > MAX_IN_DEGREE:
+        if (mean + 6 * mean**0.5) * volley > MAX_IN_DEGREE:
             key = "in_degree" if p.in_degree is not None else "probability"
             value = f"{p.in_degree if p.in_degree is not None else p.probability:g}"
             remedy = f"gives about {mean:.0f} synapses a neuron, above {MAX_IN_DEGREE} a projection; lower it"
@@ -190,8 +228,9 @@ def _sizes(e: Experiment) -> Iterator[Problem]:
             continue
         size = e.populations[current.target].size
         if current.first + (current.count or 1) > size:
+            end, number = ("first", current.first) if current.count is None else ("count", current.count)
             remedy = f"the slice ends beyond {current.target}, which has {size} neurons"
-            yield Problem(f"inputs.{name}.first", str(current.first), remedy)
+            yield Problem(f"inputs.{name}.{end}", str(number), remedy)
 
 
 def _recorders(e: Experiment) -> Iterator[Problem]:
@@ -244,8 +283,8 @@ def _stalling_rates(e: Experiment) -> Iterator[Problem]:
         changes = [abs(term[0] + term[1] * weight) * x for term, x in terms if term != (0.0, 0.0)]
         changes = [change for change in changes if change > 0]
         if changes and min(changes) < 4 * half_spacing * abs(weight):
-            rate = "learning_rate" if hasattr(rule, "learning_rate") else "learning_rate_mv"
-            value = getattr(rule, rate, None)
+            rate = next((key for key in ("learning_rate", "learning_rate_mv") if hasattr(rule, key)), "rule")
+            value = None if rate == "rule" else getattr(rule, rate)
             yield Problem(
                 f"plasticity.{p.plasticity}.{rate}",
                 "" if value is None else f"{value:g}",

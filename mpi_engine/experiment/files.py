@@ -17,6 +17,8 @@ from mpi_engine.experiment.experiment import Experiment
 
 _NAMED_PARTS = ("neurons", "synapses", "plasticity", "populations", "inputs", "projections")
 
+_TAGGED = ("neurons", "synapses", "inputs", "plasticity")
+
 _REMEDIES = {
     "missing": "is required; add it",
     "int_type": "must be a whole number",
@@ -111,13 +113,15 @@ def _problem(details: ErrorDetails) -> Problem:
     location = [part for part, following in zip(location, [*location[1:], ""], strict=True) if part != following]
     kind, given = details["type"], details["input"]
     context = details.get("ctx", {})
-    if location[:1] in (["inputs"], ["plasticity"]) and len(location) > 3:
-        del location[2]     # the tag by which pydantic chose the kind
-    location = [part for part in location if part not in ("float", "Uniform", "int", "list[int]", "constrained-int")]
+    tag = ""
+    if location[:1] and location[0] in _TAGGED and len(location) > 2 and kind != "union_tag_not_found":
+        tag = location.pop(2)     # by which pydantic chose the kind
+    chosen = ("float", "Uniform", "int", "constrained-int")     # members of a union that pydantic tried
+    location = [part for part in location if part not in chosen and not part.startswith("list[")]
     key = ".".join(location) or "experiment"
     shown = "" if isinstance(given, (dict, Part)) or kind == "missing" else repr(given)
     if kind == "extra_forbidden":
-        remedy = f"unknown key; {suggest(location[-1], _siblings(location))}"
+        remedy = f"unknown key; {suggest(location[-1], _siblings(location, tag))}"
     elif kind in ("union_tag_invalid", "literal_error"):
         remedy = f"must be {context.get('expected_tags') or context.get('expected')}"
         if kind == "union_tag_invalid":
@@ -131,12 +135,13 @@ def _problem(details: ErrorDetails) -> Problem:
     return Problem(key, shown, remedy)
 
 
-def _siblings(location: list[str]) -> list[str]:
-    """List the keys that the model at a location knows, as far as one model is meant."""
+def _siblings(location: list[str], tag: str) -> list[str]:
+    """List the keys that the model at a location, or the one of a tag there, knows."""
     annotation: Any = Experiment
     names: list[str] = []
     for part in location:
-        models = [a for a in _models(annotation) if isinstance(a, type) and issubclass(a, Part)]
+        models = _models(annotation)
+        models = [model for model in models if _has_tag(model, tag)] or models
         names = [name for model in models for name in model.model_fields]
         fields = [model.model_fields[part].annotation for model in models if part in model.model_fields]
         if fields:
@@ -146,6 +151,10 @@ def _siblings(location: list[str]) -> list[str]:
         elif getattr(annotation, "__args__", None):
             annotation = annotation.__args__[-1]
     return list(dict.fromkeys(names))
+
+
+def _has_tag(model: Any, tag: str) -> bool:
+    return any(tag in getattr(field.annotation, "__args__", ()) for field in model.model_fields.values())
 
 
 def _models(annotation: Any) -> list[Any]:

@@ -32,7 +32,17 @@ class Poisson(Part):
     size: PositiveInt
     rate_hz: Annotated[FiniteFloat, Field(ge=0)]
     correlation: Annotated[FiniteFloat, Field(ge=0, le=1)] = 0.0
-    jitter_ms: Annotated[FiniteFloat, Field(ge=0)] = 5.0
+    jitter_ms: Annotated[FiniteFloat, Field(ge=0, le=1000)] = 5.0
+
+    @model_validator(mode="after")
+    def _mother_process_is_not_endless(self) -> Self:
+        if 0 < self.correlation < 1e-5:
+            mother_hz = self.rate_hz / self.correlation
+            raise ValueError(
+                f"correlation = {self.correlation:g} needs a mother process of {mother_hz:.3g} Hz; set it to 0, from "
+                "which it cannot be told"
+            )
+        return self
 
 
 class Current(Part):

@@ -74,8 +74,9 @@ class Projection(Part):
         With ``"1/sqrt(N)"``, weights are divided by the square root of the number of neurons in all populations (inputs
         not counted), and so are the weights that a plasticity rule names.
     delay_ms : float, optional
-        Time from a spike to its arrival [ms]. Without it, a recurrent spike arrives with the end of its own step and
-        acts on V one step later; one of an input arrives, and acts, in its own step.
+        Time from a spike to the first step whose V it moves [ms]. Without it, that is the next step for a recurrent
+        spike, which has then decayed once, and its own step for one of an input, which has not. Learning sees spikes
+        when they happen, not when they arrive.
     plasticity : str, optional
         Name of an entry of `plasticity`.
     """
@@ -83,7 +84,7 @@ class Projection(Part):
     source: str
     target: str
     synapse: str
-    probability: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
+    probability: Annotated[FiniteFloat, Field(ge=1e-9, le=1)] | None = None
     in_degree: PositiveInt | None = None
     self_connections: bool = True
     weight_mv: FiniteFloat | None = None

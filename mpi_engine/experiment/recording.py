@@ -47,7 +47,7 @@ class Weights(Part):
         Number of histogram bins.
     histogram_mv : dict
         Lower and upper edge by projection [mV], in the projection's scaling; from zero to twice the initial weight
-        where not given. Weights beyond an edge are counted in the bin at it.
+        (to 1 if that is zero) where not given. Weights beyond an edge are counted in the bin at it.
     """
 
     interval_ms: Milliseconds = 1000.0

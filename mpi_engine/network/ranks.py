@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +45,7 @@ class Ranks:
         LaunchError
             If the launcher started several processes that do not see each other.
         """
-        meant = _launched_size()
+        meant = launched_size()
         if meant is None:
             return cls()
         try:
@@ -138,7 +138,7 @@ class Ranks:
         address = ctypes.cast(library.MPI_Allgather, ctypes.c_void_p).value
         return np.array([address, MPI._handleof(self.comm), MPI._handleof(MPI.INT32_T)], np.uint64)
 
-    def abort(self, code: int) -> None:
+    def abort(self, code: int) -> NoReturn:
         """End all ranks at once."""
         if self.comm is not None:
             self.comm.Abort(code)
@@ -148,7 +148,7 @@ class Ranks:
 _SIZE_VARIABLES: Sequence[str] = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS", "MV2_COMM_WORLD_SIZE")
 
 
-def _launched_size() -> int | None:
+def launched_size() -> int | None:
     """Read from the environment how many processes a launcher started together; None without a launcher."""
     sizes = [int(os.environ[name]) for name in _SIZE_VARIABLES if os.environ.get(name, "").isdigit()]
     return max(sizes, default=None)

@@ -233,8 +233,9 @@ def weights(
     sample_source: ArrayLike,
     sample_target: ArrayLike,
     mine: bool,
+    unit: str = "mV",
 ) -> list[Record]:
-    """Record the weights of a plastic projection over time, as they act [mV].
+    """Record the weights of a plastic projection over time, as they act.
 
     Parameters
     ----------
@@ -258,6 +259,8 @@ def weights(
         Their neurons, as indices in the populations.
     mine : bool
         Whether this rank writes what every rank knows.
+    unit : str
+        Of the weights: mV for currents, 1 for conductances.
     """
     group = f"{WEIGHTS}/{projection}"
     whole = {"scale": float(scale), "synapses": np.int64(synapses)}
@@ -265,12 +268,12 @@ def weights(
     return [
         _common(f"{group}/time_ms", np.asarray(time_ms, np.float64), mine, "ms", group_attributes=whole),
         *(
-            _common(f"{group}/{name}", np.asarray(values, np.float64), mine, "mV^2" if name == "variance" else "mV")
+            _common(f"{group}/{name}", np.asarray(values, np.float64), mine, unit + "^2" * (name == "variance"))
             for name, values in series.items()
         ),
         _common(f"{group}/histogram", np.asarray(histogram, np.int64), mine),
-        _common(f"{group}/edges", np.asarray(edges, np.float64), mine, "mV", grows=False),
-        _common(f"{group}/sample", np.asarray(sample), mine, "mV"),
+        _common(f"{group}/edges", np.asarray(edges, np.float64), mine, unit, grows=False),
+        _common(f"{group}/sample", np.asarray(sample), mine, unit),
         _common(f"{group}/sample_source", np.asarray(sample_source, np.int64), mine, grows=False),
         _common(f"{group}/sample_target", np.asarray(sample_target, np.int64), mine, grows=False),
     ]

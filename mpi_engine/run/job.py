@@ -68,11 +68,13 @@ def run(
     ranks = ranks or Ranks()
     chosen = choose_writer(ranks.comm, writer)
     claimed = _claim(directory, experiment, ranks)
-    with _log_file(claimed), Watcher(claimed) as watcher:
-        path = _run(experiment, directory, ranks, chosen, watcher)
-        watcher.enter("stopped" if path is None else "done")
-    if claimed is not None:
-        claimed.release()
+    try:
+        with _log_file(claimed), Watcher(claimed) as watcher:
+            path = _run(experiment, directory, ranks, chosen, watcher)
+            watcher.enter("stopped" if path is None else "done")
+    finally:
+        if claimed is not None:
+            claimed.release()
     return path
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mpi_engine.dynamics.recorders import FIXED_POINT, Clock, Observations, SpikeRecord
 from mpi_engine.dynamics.synapses import PlasticProjection, weight_sums
-from mpi_engine.experiment import Experiment
+from mpi_engine.experiment import Experiment, ExponentialCurrent
 from mpi_engine.network.connectivity import Connectivity, synapse_hashes
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import Ranks
@@ -253,8 +253,10 @@ class WeightRecorder:
         projection = experiment.projections[name]
         self._name, self._ranks, self._dt = name, ranks, experiment.run.dt_ms
         self._scale = experiment.weight_scale(name)
-        low, high = recording.histogram_mv.get(name) or sorted((0.0, 2 * experiment.initial_weight(name) / self._scale))
+        default = sorted((0.0, 2 * experiment.named_weight(name) or 1.0))
+        low, high = recording.histogram_mv.get(name) or default
         self._edges = np.array([low, high]) * self._scale
+        self._unit = "mV" if isinstance(experiment.synapses[projection.synapse], ExponentialCurrent) else "1"
         self._n_bins = recording.histogram_bins
         self._n_local = rows.in_degree.size
         self.synapses = int(ranks.sum(np.array([rows.targets.size]))[0])
@@ -305,6 +307,7 @@ class WeightRecorder:
             self._sample_source,
             self._sample_target,
             self._ranks.is_first,
+            self._unit,
         )
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import fingerprint
+from mpi_engine.compiled import build
 from mpi_engine.dynamics.block import Plan, load_kernels
 from mpi_engine.dynamics.neurons import Population, make_population
 from mpi_engine.dynamics.plasticity import (
@@ -99,7 +100,7 @@ class Simulation:
         LaunchError
             If ranks differ in the engine's sources, versions or CPU type, so that their bits could differ.
         """
-        builds = self.ranks.gather(fingerprint())
+        builds = self.ranks.gather(build())
         if len(set(builds)) > 1:
             other = next(rank for rank, build in enumerate(builds) if build != builds[0])
             raise LaunchError(
@@ -112,6 +113,7 @@ class Simulation:
         self._block, self._prime = load_kernels(self.experiment)
         clock = self.neurons.clock
         self._block(1, 0, clock, self.exchange, *self._arguments())     # no step, but every type is known
+        self._prime.compile(tuple(numba.typeof(argument) for argument in (0, self.exchange, *self._spikers())))
         for name in self.experiment.plastic:
             catch_up(*self._learning(name), self.step)
 
@@ -120,8 +122,7 @@ class Simulation:
         for trains in self.trains.values():
             trains.start_at(self.step + 1)
         self._fill_trains(self.step + 1)
-        spikers = [*self.populations.values(), *(trains.train for trains in self.trains.values())]
-        self._prime(self.step, self.exchange, *spikers)
+        self._prime(self.step, self.exchange, *self._spikers())
         self._note_events()
 
     def advance(self, last: int) -> int:
@@ -179,10 +180,12 @@ class Simulation:
         assert isinstance(projection, PlasticProjection)
         return projection, self.pre[p.source, tau], self.histories[p.target]
 
+    def _spikers(self) -> list[Any]:
+        return [*self.populations.values(), *(trains.train for trains in self.trains.values())]
+
     def _arguments(self) -> list[Any]:
         return [
-            *self.populations.values(),
-            *(trains.train for trains in self.trains.values()),
+            *self._spikers(),
             *self.projections.values(),
             *self.pre.values(),
             *self.post.values(),
@@ -233,8 +236,7 @@ class Simulation:
         old, new = self.exchange, make_exchange(self.ranks, len(self.plan.spiking), 2 * needed)
         new.offsets[:] = old.offsets
         new.fired[: old.offsets[-1]] = old.fired[: old.offsets[-1]]
-        new.status[:] = old.status
-        self.exchange = new
+        self.exchange = new._replace(status=old.status)     # the watcher may be setting it
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Collective. The dynamic state after the last step, every array whole and in the order of ids.

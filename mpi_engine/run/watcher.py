@@ -8,6 +8,7 @@ after the same step, whatever the block's length.
 from __future__ import annotations
 
 import logging
+import os
 import select
 import signal
 import socket
@@ -93,7 +94,10 @@ class Watcher:
             readable, _, _ = select.select([self._signals], [], [], _HEARTBEAT_S)
             if readable:
                 self._heed(self._signals.recv(64))
-            self._beat()
+            try:
+                self._beat()
+            except OSError as error:     # a full disk must not end the watch for signals
+                log.warning("no heartbeat: %s", error)
             if self._phase == "running" and time.monotonic() >= next_line:
                 self._log_progress()
                 line_interval = min(2 * line_interval, _LONGEST_LINE_S)
@@ -104,8 +108,7 @@ class Watcher:
             if number not in SIGNALS:
                 continue
             if self.stop_signal is not None:
-                signal.signal(number, signal.SIG_DFL)
-                signal.raise_signal(number)
+                os._exit(128 + number)
             self.stop_signal = number
             log.warning("%s: stopping after this step; a second signal stops at once", signal.Signals(number).name)
             self._pass_on()

@@ -142,7 +142,8 @@ def compare_with_twin(experiment: Experiment) -> None:
         agreed = True
         for name in experiment.populations:
             differ = np.setxor1d(fired[name], measured[name])
-            assert np.all(np.abs(potentials[name][differ] + 50.0) < 1e-9), f"step {n}: {name} fired differently"
+            threshold = experiment.neurons[experiment.populations[name].neuron].V_th_mv
+            assert np.all(np.abs(potentials[name][differ] - threshold) < 1e-9), f"step {n}: {name} fired differently"
             agreed = agreed and not differ.size
             n_spikes += fired[name].size
         if not agreed:
