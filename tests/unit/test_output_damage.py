@@ -188,7 +188,8 @@ def test_a_full_disk_is_told_and_what_was_sealed_stays(good: Path, tmp_path: Pat
         "try: write_run(Path(sys.argv[1]), GatherWriter(None))\n"
         "except WriteError as error: print(error)\n"
     )
-    command = [sys.executable, "-c", code, str(tmp_path / "run"), str(good.stat().st_size * 9 // 10)]     # the segments fit, the whole does not
+    limit = good.stat().st_size * 9 // 10     # the segments fit, the whole does not
+    command = [sys.executable, "-c", code, str(tmp_path / "run"), str(limit)]
     finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "run.unverified: cannot be written (File too large); make room on its disk" in finished.stdout
     assert finished.stdout.count("\n") == 1
