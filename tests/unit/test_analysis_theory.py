@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.special import erfcx
 
 import analysis
 from analysis.theory.balance import NoBalance, balanced_rates, mean_field
@@ -149,7 +150,6 @@ def test_count_covariance_is_the_spectrum_at_zero_frequency() -> None:
 
 def test_trace_covariance_of_the_input_in_closed_form() -> None:
     """<x S> of two jittered copies: the difference of two jitters is Gaussian with twice the variance."""
-    erfcx = pytest.importorskip("scipy.special").erfcx
     whole = static(correlation=0.2)
     measured = trace_covariance(whole, 20.0)[2, 2]
     assert measured == pytest.approx(0.2 * 0.01 * erfcx(5.0 / 20.0) / 2, rel=1e-10)
