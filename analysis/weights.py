@@ -6,6 +6,8 @@ current; the rate-weighted mean does.
 
 from __future__ import annotations
 
+from math import expm1
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,8 +26,9 @@ def as_named(weights: Weights) -> Array:
 def charge(experiment: Experiment, projection: str) -> float:
     r"""Charge that a spike carries in units of its weight.
 
-    Recurrent spikes reach their targets at the end of a step, and their current decays once before it acts:
-    1 - dt/tau. Input spikes come at the beginning of a step: 1.
+    A spike adds J / tau to a current that keeps a factor d of itself in each step. The current of a recurrent spike
+    decays once before it acts, that of an input spike not at all: (dt / tau) d / (1 - d) and (dt / tau) / (1 - d). By
+    forward Euler, d = 1 - dt / tau, these are 1 - dt / tau and 1.
 
     Parameters
     ----------
@@ -40,7 +43,9 @@ def charge(experiment: Experiment, projection: str) -> float:
     """
     p = experiment.projections[projection]
     recurrent = p.source in experiment.populations
-    return 1 - recurrent * experiment.run.dt_ms / experiment.synapses[p.synapse].tau_ms
+    x = experiment.run.dt_ms / experiment.synapses[p.synapse].tau_ms
+    lost = x if experiment.run.integrator == "forward_euler" else -expm1(-x)
+    return x / lost * (1 - lost) ** recurrent
 
 
 def rate_weighted_mean(current_mv_per_ms: float, arrivals_per_ms: float, charge: float) -> float:

@@ -125,6 +125,13 @@ def test_charge_of_recurrent_and_of_input_spikes() -> None:
     assert charge(e, "X_to_E") == 1.0
 
 
+def test_charge_by_exponential_euler_is_the_sum_over_steps() -> None:
+    e = load_experiment(EXAMPLE, ["run.integrator=exponential_euler"])
+    for projection, tau, first in (("E_to_E", 8.0, 1), ("X_to_E", 10.0, 0)):
+        steps = np.arange(first, 10_000)
+        assert charge(e, projection) == pytest.approx(np.sum(0.1 / tau * np.exp(-steps * 0.1 / tau)), rel=1e-10)
+
+
 def test_felt_weight_of_the_reference_networks() -> None:
     """-103.1 and -102.2 mV from the recorded currents, -3.190 and -3.165 mV/ms after decay, at 22.45 Hz."""
     for recorded, expected in ((-3.190, -103.1), (-3.165, -102.2)):
