@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from mpi_engine.compiled import Real, part
 from mpi_engine.dynamics.integrators import decay_factor
-from mpi_engine.experiment import AdaptiveExponential, Experiment, LeakyIntegrateAndFire, Neuron, Uniform
+from mpi_engine.experiment import AdaptiveExponential, Experiment, LeakyIntegrateAndFire, Neuron
 from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.mathematics import exp
 from mpi_engine.network.partition import Partition
-from mpi_engine.network.streams import draw_uniform, stream_key
+from mpi_engine.network.streams import draw_values, stream_key
 
 
 class Parameters(NamedTuple):
@@ -101,7 +101,7 @@ def make_population(experiment: Experiment, name: str, partition: Partition, ran
     kinds = [experiment.synapses[kind] for kind in experiment.synapses_of(name)]
     refractory = experiment.steps(model.refractory_ms)
     return Population(
-        V=_initial_potential(experiment, name, first, n).astype(dtype),
+        V=draw_values(model.V_init_mv, stream_key(experiment.seed.state, "V", name), first, n).astype(dtype),
         w=np.zeros(n if isinstance(model, AdaptiveExponential) else 0, dtype),
         waiting=np.zeros(n if refractory else 0, np.int32),
         currents=np.zeros((len(kinds), n), dtype),
@@ -115,16 +115,6 @@ def make_population(experiment: Experiment, name: str, partition: Partition, ran
         refractory=np.array([refractory], np.int32),
         parameters=_parameters(experiment, model, dtype),
     )
-
-
-def _initial_potential(experiment: Experiment, name: str, first: int, n: int) -> NDArray[np.float64]:
-    initial = experiment.neurons[experiment.populations[name].neuron].V_init_mv
-    values = np.empty(n)
-    if isinstance(initial, Uniform):
-        draw_uniform(stream_key(experiment.seed.state, "V", name), first, initial.low, initial.high, values)
-    else:
-        values[:] = initial
-    return values
 
 
 def _parameters(experiment: Experiment, model: Neuron, dtype: np.dtype[np.floating]) -> Parameters:

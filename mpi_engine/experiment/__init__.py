@@ -1,6 +1,17 @@
 """WHAT is simulated: a frozen, validated description that knows no rank."""
 
-from mpi_engine.experiment.base import Part, Uniform, steps
+from mpi_engine.experiment.base import (
+    Distribution,
+    Lognormal,
+    Normal,
+    Part,
+    Uniform,
+    Value,
+    average,
+    highest,
+    lowest,
+    steps,
+)
 from mpi_engine.experiment.consistency import ExperimentError, Problem, find_warnings
 from mpi_engine.experiment.experiment import Experiment, Run, Seed
 from mpi_engine.experiment.files import load_experiment, parse_experiment
@@ -27,6 +38,7 @@ from mpi_engine.experiment.recording import Rates, Recording, Statistics, Traces
 __all__ = [
     "AdaptiveExponential",
     "Current",
+    "Distribution",
     "Experiment",
     "ExperimentError",
     "ExponentialConductance",
@@ -37,7 +49,9 @@ __all__ = [
     "Homeostatic",
     "Kohonen",
     "LeakyIntegrateAndFire",
+    "Lognormal",
     "Neuron",
+    "Normal",
     "Oja",
     "Pair",
     "PairCoefficients",
@@ -53,9 +67,13 @@ __all__ = [
     "Statistics",
     "Traces",
     "Uniform",
+    "Value",
     "Weights",
+    "average",
     "find_warnings",
+    "highest",
     "load_experiment",
+    "lowest",
     "parse_experiment",
     "steps",
 ]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from math import exp
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, FiniteFloat, Tag, model_validator
 
 Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
 """A positive duration [ms]."""
@@ -17,25 +18,94 @@ class Part(BaseModel):
 
 
 class Uniform(Part):
-    """A uniform distribution, one value a neuron drawn from the state's random stream.
-
-    Parameters
-    ----------
-    uniform : tuple of float
-        Lower and upper end.
-    """
+    """A uniform distribution: lower and upper end."""
 
     uniform: Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
 
-    @property
-    def low(self) -> float:
-        """Lower end."""
-        return self.uniform[0]
+    @model_validator(mode="after")
+    def _ends_are_ordered(self) -> Self:
+        if self.uniform[0] > self.uniform[1]:
+            raise ValueError("the lower end of the uniform distribution is above its upper end; swap them")
+        return self
 
-    @property
-    def high(self) -> float:
-        """Upper end."""
-        return self.uniform[1]
+
+class Normal(Part):
+    """A normal distribution: mean and standard deviation. It is cut at six of these."""
+
+    normal: Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
+
+    @model_validator(mode="after")
+    def _spread_is_not_negative(self) -> Self:
+        if self.normal[1] < 0:
+            raise ValueError(f"the standard deviation is {self.normal[1]:g}; give one of at least 0")
+        return self
+
+
+class Lognormal(Part):
+    """A lognormal distribution: median, and standard deviation of the logarithm. It is cut at six of these."""
+
+    lognormal: Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
+
+    @model_validator(mode="after")
+    def _spread_is_not_negative(self) -> Self:
+        if not 0 <= self.lognormal[1] <= 10:
+            raise ValueError(f"the standard deviation of the logarithm is {self.lognormal[1]:g}; give one of 0 to 10")
+        return self
+
+
+Distribution = Uniform | Normal | Lognormal
+
+
+def _which(value: Any) -> str:
+    if isinstance(value, Part):
+        return type(value).__name__.lower()
+    if isinstance(value, dict):
+        return next((name for name in ("normal", "lognormal") if name in value), "uniform")
+    return "number"
+
+
+Value = Annotated[
+    Annotated[FiniteFloat, Tag("number")]
+    | Annotated[Uniform, Tag("uniform")]
+    | Annotated[Normal, Tag("normal")]
+    | Annotated[Lognormal, Tag("lognormal")],
+    Discriminator(_which),
+]
+"""A number, or a distribution from which each neuron or synapse draws its own."""
+
+
+def lowest(value: float | Distribution) -> float:
+    """Smallest number that a value can be."""
+    return _ends(value)[0]
+
+
+def highest(value: float | Distribution) -> float:
+    """Largest number that a value can be."""
+    return _ends(value)[1]
+
+
+def _ends(value: float | Distribution) -> tuple[float, float]:
+    if isinstance(value, Uniform):
+        return value.uniform[0], value.uniform[1]
+    if isinstance(value, Normal):
+        mean, spread = value.normal
+        return mean - 6 * spread, mean + 6 * spread
+    if isinstance(value, Lognormal):
+        median, spread = value.lognormal
+        ends = median * exp(-6 * spread), median * exp(6 * spread)
+        return min(ends), max(ends)
+    return value, value
+
+
+def average(value: float | Distribution) -> float:
+    """Mean of a value over its distribution."""
+    if isinstance(value, Uniform):
+        return sum(value.uniform) / 2
+    if isinstance(value, Normal):
+        return value.normal[0]
+    if isinstance(value, Lognormal):
+        return value.lognormal[0] * exp(value.lognormal[1] ** 2 / 2)
+    return value
 
 
 def steps(duration_ms: float, dt_ms: float) -> int:

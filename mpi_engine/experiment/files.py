@@ -116,7 +116,8 @@ def _problem(details: ErrorDetails) -> Problem:
     tag = ""
     if location[:1] and location[0] in _TAGGED and len(location) > 2 and kind != "union_tag_not_found":
         tag = location.pop(2)     # by which pydantic chose the kind
-    chosen = ("float", "Uniform", "int", "constrained-int")     # members of a union that pydantic tried
+    # members of a union that pydantic tried
+    chosen = ("number", "uniform", "normal", "lognormal", "int", "constrained-int")
     location = [part for part in location if part not in chosen and not part.startswith("list[")]
     key = ".".join(location) or "experiment"
     shown = "" if isinstance(given, (dict, Part)) or kind == "missing" else repr(given)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
-from mpi_engine.experiment.base import Milliseconds, Part, Uniform
+from mpi_engine.experiment.base import Milliseconds, Part, Value
 
 
 class IntegrateAndFire(Part):
@@ -22,7 +22,7 @@ class IntegrateAndFire(Part):
         Membrane time constant [ms].
     E_L_mv, V_th_mv, V_reset_mv : float
         Resting potential, spike threshold and reset [mV].
-    V_init_mv : float or Uniform
+    V_init_mv : Value
         Initial membrane potential [mV].
     refractory_ms : float
         Time after a spike in which V does not move [ms].
@@ -32,7 +32,7 @@ class IntegrateAndFire(Part):
     E_L_mv: FiniteFloat
     V_th_mv: FiniteFloat
     V_reset_mv: FiniteFloat
-    V_init_mv: FiniteFloat | Uniform
+    V_init_mv: Value
     refractory_ms: Annotated[FiniteFloat, Field(ge=0)] = 0.0
 
     @model_validator(mode="after")
@@ -42,8 +42,6 @@ class IntegrateAndFire(Part):
                 f"V_reset_mv = {self.V_reset_mv:g} is not below V_th_mv = {self.V_th_mv:g}: the neuron would fire in "
                 "every step; lower V_reset_mv"
             )
-        if isinstance(self.V_init_mv, Uniform) and self.V_init_mv.low > self.V_init_mv.high:
-            raise ValueError("V_init_mv: the lower end of the uniform distribution is above its upper end; swap them")
         return self
 
 

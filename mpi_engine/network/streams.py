@@ -7,13 +7,14 @@ key is the hash of seed and stream name; the counter holds the id that the numbe
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.compiled import kernel, part
-from mpi_engine.network.mathematics import normal_quantile
+from mpi_engine.experiment import Distribution, Lognormal, Normal, Uniform
+from mpi_engine.network.mathematics import exp, normal_quantile
 
 VERSION = 1
 """Raised whenever the same experiment would draw other numbers than before."""
@@ -83,30 +84,68 @@ def fill_words(key: Key, identity: int, first: int, words: NDArray[np.uint32]) -
         words[4 * block + 3] = d
 
 
-@kernel
-def draw_uniform(key: Key, first_id: int, low: float, high: float, values: NDArray[np.float64]) -> None:
-    """Draw a uniform value for each of a run of ids.
-
-    Parameters
-    ----------
-    key : Key
-        The stream.
-    first_id : int
-        Id of the first value.
-    low, high : float
-        Ends of the distribution.
-    values : ndarray of float64, shape (n,)
-        Receives them.
-    """
-    for i in range(values.size):
-        a, b, _, _ = philox(key, first_id + i, 0, 0, 0)
-        values[i] = low + (high - low) * uniform53(a, b)
-
-
 @part
 def gaussian(high: Word, low: Word) -> float:
     """Turn two random words into a standard normal deviate, cut at six standard deviations."""
     return min(max(normal_quantile(uniform53(high, low)), -6.0), 6.0)
+
+
+class Law(NamedTuple):
+    """A distribution for compiled code: which, and its two parameters as `mpi_engine.experiment` names them."""
+
+    kind: int
+    a: float
+    b: float
+
+
+def law(value: float | Distribution) -> Law:
+    """Put a value of an experiment into numbers."""
+    if isinstance(value, Uniform):
+        return Law(1, *value.uniform)
+    if isinstance(value, Normal):
+        return Law(2, *value.normal)
+    if isinstance(value, Lognormal):
+        return Law(3, *value.lognormal)
+    return Law(0, value, 0.0)
+
+
+@part
+def draw(law: Law, high: Word, low: Word) -> float:
+    """Turn two random words into a number that follows a law."""
+    if law.kind == 0:
+        return law.a
+    if law.kind == 1:
+        return law.a + (law.b - law.a) * uniform53(high, low)
+    deviate = law.b * gaussian(high, low)
+    return law.a + deviate if law.kind == 2 else law.a * exp(deviate)
+
+
+def draw_values(value: float | Distribution, key: Key, first_id: int, n: int) -> NDArray[np.float64]:
+    """Draw a number for each of a run of ids.
+
+    Parameters
+    ----------
+    value : float or Distribution
+        What is drawn from; a number is given to all.
+    key : Key
+        The stream.
+    first_id, n : int
+        The ids.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+    """
+    values = np.empty(n)
+    _fill(law(value), key, first_id, values)
+    return values
+
+
+@kernel
+def _fill(law: Law, key: Key, first_id: int, values: NDArray[np.float64]) -> None:
+    for i in range(values.size):
+        high, low, _, _ = philox(key, first_id + i, 0, 0, 0)
+        values[i] = draw(law, high, low)
 
 
 @part
