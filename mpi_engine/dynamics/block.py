@@ -11,25 +11,31 @@ import hashlib
 import importlib.util
 import os
 import sys
-from collections.abc import Container, Iterable
+from collections.abc import Container
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from mpi_engine.compiled import cache_directory
-from mpi_engine.experiment import AdaptiveExponential, Experiment, ExponentialConductance, LeakyIntegrateAndFire, Neuron
+from mpi_engine.dynamics.functions import Functions
+from mpi_engine.dynamics.learning import Learning
+from mpi_engine.dynamics.membrane import Membrane
+from mpi_engine.experiment import Experiment
 
 _HEAD = '''"""A block kernel, written by mpi_engine.dynamics.block."""
+
+from collections import namedtuple
 
 import numpy as np
 
 from mpi_engine.compiled import kernel, part
 from mpi_engine.dynamics.integrators import exponential_euler, forward_euler
-from mpi_engine.dynamics.neurons import adaptation, announce, exponential, find_spikes, hold, reset
-from mpi_engine.dynamics.plasticity import remember, update_postsynaptic, update_presynaptic
+from mpi_engine.dynamics.neurons import announce, find_spikes
+from mpi_engine.dynamics.plasticity import (
+    drifted, last_event, remember, remember_trace, trace_at, unchanged, update_postsynaptic, update_presynaptic,
+)
 from mpi_engine.dynamics.recorders import count_spikes, has_room, keep_spikes, observe
 from mpi_engine.dynamics.stimulus import announce_train
-from mpi_engine.dynamics.synapses import deliver, deliver_and_learn, make_room, slot
+from mpi_engine.dynamics.synapses import deliver, learning_of, slot
 from mpi_engine.network.exchange import exchange
 
 '''
@@ -48,21 +54,8 @@ class Plan:
         self.experiment = experiment
         self.spiking = list(experiment.sizes)
         self.recorded = [name for name in self.spiking if name in experiment.recording.spikes]
-        plastic = experiment.plastic
-        self.learning = list(dict.fromkeys(p.target for p in plastic.values()))
-        self.presynaptic = _number((p.source, self.tau(name)) for name, p in plastic.items())
-        self.postsynaptic = _number((p.target, self.tau(name)) for name, p in plastic.items())
-
-    def tau(self, projection: str) -> float:
-        """Time constant of a plastic projection's traces [ms]."""
-        rule = self.experiment.projections[projection].plasticity
-        assert rule is not None
-        return self.experiment.plasticity[rule].tau_ms
-
-    def traces(self, projection: str) -> tuple[str, str]:
-        """Names of the traces of a plastic projection's sources and targets."""
-        p, tau = self.experiment.projections[projection], self.tau(projection)
-        return f"pre_{self.presynaptic[p.source, tau]}", f"post_{self.postsynaptic[p.target, tau]}"
+        self.learning = Learning(experiment)
+        self.remembering = list(dict.fromkeys(p.target for p in experiment.plastic.values()))
 
     @property
     def indices(self) -> str:
@@ -78,14 +71,16 @@ class Plan:
 
     @property
     def arguments(self) -> list[str]:
-        """Names of the kernel's arguments after the first and last step, the clock and the exchange."""
+        """Names of the block kernel's arguments after the first and last step, the clock and the exchange."""
+        e = self.experiment
         return [
             *self.spikers,
-            *(f"synapses_{name}" for name in self.experiment.projections),
-            *(f"pre_{number}" for number in self.presynaptic.values()),
-            *(f"post_{number}" for number in self.postsynaptic.values()),
-            *(f"history_{name}" for name in self.learning),
-            *(f"observations_{name}" for name in self.experiment.populations),
+            *(f"synapses_{name}" for name in e.projections),
+            *(f"rules_{name}" for name in e.plastic),
+            *(f"pre_{number}" for number in self.learning.presynaptic.values()),
+            *(f"post_{number}" for number in self.learning.postsynaptic.values()),
+            *(f"history_{name}" for name in self.remembering),
+            *(f"observations_{name}" for name in e.populations),
             *(f"spikes_{name}" for name in self.recorded),
             "spike_counts",
             "most_spikes",
@@ -93,30 +88,29 @@ class Plan:
         ]
 
 
-def _number(pairs: Iterable[tuple[str, float]]) -> dict[tuple[str, float], int]:
-    return {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
+def block_source(plan: Plan) -> str:
+    """Write the text of an experiment's kernels."""
+    e, functions = plan.experiment, Functions()
+    texts = [Membrane(e, population, functions).text() for population in e.populations]
+    texts += [plan.learning.text(projection, functions) for projection in e.plastic]
+    imports = [line for line in functions.lines if line.startswith("from ")]
+    parts = [line for line in functions.lines if not line.startswith("from ")]
+    return _HEAD + "\n".join([*imports, "", *parts, "", ""]) + "\n\n".join([*texts, _announce(plan), _block(plan)])
 
 
-def block_source(experiment: Experiment) -> str:
-    """Write the text of an experiment's block kernel."""
-    plan = Plan(experiment)
-    functions = [_integrate(experiment, population) for population in experiment.populations]
-    return _HEAD + "\n\n".join([*functions, _announce(plan), _block(plan)])
-
-
-def load_kernels(experiment: Experiment) -> tuple[Any, Any]:
+def load_kernels(plan: Plan) -> ModuleType:
     """Load an experiment's kernels, compiled at the first call unless they are in the cache.
 
     Returns
     -------
-    block : callable
+    module
         ``block(first, last, clock, x, *arguments) -> (step, status)``: the steps from first to last, or to the one
         after which a status word was raised or a spike record is full. Arguments as named by `Plan.arguments`.
-    prime : callable
         ``prime(n, x, *spikers)``: announces the input spikes of step n + 1 only, with which a run begins.
+        ``catch_up_<projection>(n, weights, synapses, *arguments)``: writes the weights after step n; arguments as named
+        by `Learning.arguments`.
     """
-    module = _module(block_source(experiment))
-    return module.block, module.prime
+    return _module(block_source(plan))
 
 
 def _module(text: str) -> ModuleType:
@@ -136,70 +130,6 @@ def _module(text: str) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
-
-
-def _integrate(e: Experiment, population: str) -> str:
-    """Write one pass over a population: synapses, then membrane, then threshold."""
-    kinds = e.synapses_of(population)
-    incoming = [name for name, p in e.projections.items() if p.target == population]
-    model = e.neurons[e.populations[population].neuron]
-    arguments = ["n", "neurons", *(f"synapses_{name}" for name in incoming)]
-    lines = [
-        "@part",
-        f"def integrate_{population}({', '.join(arguments)}):",
-        "    V, w, waiting, above = neurons.V, neurons.w, neurons.waiting, neurons.above",
-        "    drive, p = neurons.drive, neurons.parameters",
-        *(f"    {s}, decay_{kind} = neurons.currents[{k}], neurons.decay[{k}]"
-          for k, (kind, s) in enumerate(_state(e, kinds).items())),
-        *(f"    reversal_{kind} = neurons.reversal[{k}]" for k, kind in enumerate(kinds) if _conducts(e, kind)),
-        *(f"    n_{name}, gain_{name} = synapses_{name}.arrivals[slot(synapses_{name}, n)], synapses_{name}.gain[0]"
-          for name in incoming),
-        "    for i in range(V.size):",
-    ]
-    for kind, state in _state(e, kinds).items():
-        of_kind = [name for name in incoming if e.projections[name].synapse == kind]
-        recurrent = [name for name in of_kind if e.projections[name].source in e.populations]
-        external = [name for name in of_kind if name not in recurrent]
-        # a recurrent spike arrives before the decay at the end of its own step, an input spike at the start of a step
-        before = f"{state}[i]" + "".join(f" + gain_{name} * n_{name}[i]" for name in recurrent)
-        decayed = f"({before}) * decay_{kind}" if recurrent else f"{before} * decay_{kind}"
-        after = "".join(f" + gain_{name} * n_{name}[i]" for name in external)
-        lines += [f"        {state}[i] = {decayed}{after}"]
-    lines += [f"        {line}" for line in _membrane(e, kinds, model)]
-    lines += [*(f"        n_{name}[i] = 0" for name in incoming), "    find_spikes(neurons)"]
-    return "\n".join(lines) + "\n"
-
-
-def _membrane(e: Experiment, kinds: list[str], model: Neuron) -> list[str]:
-    """Write one step of the membrane potential."""
-    state = _state(e, kinds)
-    currents = [f"{state[kind]}[i]" for kind in kinds if not _conducts(e, kind)]
-    conductances = {kind: f"{state[kind]}[i]" for kind in kinds if _conducts(e, kind)}
-    spike = [] if isinstance(model, LeakyIntegrateAndFire) else ["exponential(V[i], p)"]
-    adapt = " - w[i]" if isinstance(model, AdaptiveExponential) else ""
-    if e.run.integrator == "forward_euler":
-        pulls = [f"{g} * (reversal_{kind} - V[i])" for kind, g in conductances.items()]
-        slope = " + ".join(["p.leak * (p.E_L - V[i])", *spike, *pulls, *currents, "drive[i]"])
-        lines = [f"v = forward_euler(V[i], {slope}{adapt}, p.dt)"]
-    else:
-        pulls = [f"{g} * reversal_{kind}" for kind, g in conductances.items()]
-        b = " + ".join(["p.leak * p.E_L", *spike, *pulls, *currents, "drive[i]"])
-        g = " + ".join(["p.leak", *conductances.values()])
-        lines = [f"v = exponential_euler(V[i], {b}{adapt}, {g}, p.dt)"]
-    if adapt:
-        lines += ["w[i] = adaptation(w[i], V[i], p)"]
-    if model.refractory_ms:
-        lines += ["v = hold(v, waiting[i], p)", "waiting[i] = max(waiting[i] - 1, 0)"]
-    return [*lines, "above[i] = v >= p.V_th", "V[i] = min(v, p.V_th)"]
-
-
-def _conducts(e: Experiment, kind: str) -> bool:
-    return isinstance(e.synapses[kind], ExponentialConductance)
-
-
-def _state(e: Experiment, kinds: list[str]) -> dict[str, str]:
-    """Name the arrays of synaptic currents and conductances."""
-    return {kind: f"g_{kind}" if _conducts(e, kind) else f"I_{kind}" for kind in kinds}
 
 
 def _announce(plan: Plan) -> str:
@@ -238,19 +168,27 @@ def _block(plan: Plan) -> str:
     loop += ["# 4 deliver, and 5 learn: presynaptic events", *_deliver(plan, e.populations)]
     loop += ["# 5 learn: postsynaptic events are noted, and applied when a row is visited; then traces"]
     for name, p in e.plastic.items():
-        pre, _ = plan.traces(name)
-        loop += [f"make_room(synapses_{name}, {pre}, history_{p.target}, neurons_{p.target}, n)"]
-    loop += [f"remember(history_{name}, neurons_{name}, n)" for name in plan.learning]
+        state = f"synapses_{name}, history_{p.target}, neurons_{p.target}, n"
+        loop += [f"make_room_{name}({state}, learn_{name})"]
+    for name in plan.remembering:
+        for k, trace in enumerate(plan.learning.sampled[name]):
+            number = plan.learning.postsynaptic[trace]
+            loop += [f"remember_trace(history_{name}, {k}, post_{number}, neurons_{name})"]
+        loop += [f"remember(history_{name}, neurons_{name}, n)"]
     loop += _update_presynaptic(plan, e.populations)
-    loop += [f"update_postsynaptic(post_{k}, neurons_{name})" for (name, _), k in plan.postsynaptic.items()]
+    loop += [f"update_postsynaptic(post_{k}, neurons_{trace.population})"
+             for trace, k in plan.learning.postsynaptic.items()]
     loop += ["# 6 record and reset"]
     for name in e.populations:
-        loop += [*_record_spikes(plan, name), f"reset(neurons_{name})"]
+        loop += [*_record_spikes(plan, name), f"reset_all_{name}(neurons_{name})"]
     room = [f"has_room(spikes_{name}, most_spikes[index_{name}])" for name in plan.recorded]
     full = f" or not ({' and '.join(room)})" if room else ""
     loop += ["progress[0] = n", f"if status != 0{full}:", "    return n, status"]
     head = ["@kernel", f"def block(first, last, clock, x, {', '.join(plan.arguments)}):"]
-    head += [f"    {plan.indices}", "    for n in range(first, last + 1):"]
+    head += [f"    {plan.indices}"]
+    for name in e.plastic:
+        head += [f"    learn_{name} = ({', '.join(plan.learning.arguments(name).values())})"]
+    head += ["    for n in range(first, last + 1):"]
     return "\n".join([*head, *(f"        {line}" for line in loop), "    return last, 0", ""])
 
 
@@ -259,17 +197,16 @@ def _deliver(plan: Plan, sources: Container[str]) -> list[str]:
     for name, p in plan.experiment.projections.items():
         if p.source not in sources:
             continue
-        if p.plasticity is None:
+        if not p.rules:
             lines += [f"deliver(synapses_{name}, x, index_{p.source}, n)"]
         else:
-            learning = ", ".join([*plan.traces(name), f"history_{p.target}"])
-            lines += [f"deliver_and_learn(synapses_{name}, {learning}, x, index_{p.source}, n)"]
+            lines += [f"deliver_{name}(synapses_{name}, history_{p.target}, x, index_{p.source}, n, learn_{name})"]
     return lines
 
 
 def _update_presynaptic(plan: Plan, sources: Container[str]) -> list[str]:
-    return [f"update_presynaptic(pre_{k}, x, index_{name}, n)"
-            for (name, _), k in plan.presynaptic.items() if name in sources]
+    return [f"update_presynaptic(pre_{k}, x, index_{trace.population}, n)"
+            for trace, k in plan.learning.presynaptic.items() if trace.population in sources]
 
 
 def _record_spikes(plan: Plan, name: str) -> list[str]:

@@ -10,25 +10,26 @@ from mpi_engine.network.mathematics import exp
 def decay_factor(experiment: Experiment, tau_ms: float) -> float:
     """Factor by which a variable of a time constant [ms] decays in a step, by the run's integrator."""
     x = experiment.run.dt_ms / tau_ms
-    return 1 - x if experiment.run.integrator == "forward_euler" else _exp(-x)
+    return 1 - x if experiment.run.integrator == "forward_euler" else exp_of(-x)
 
 
 @kernel
-def _exp(x: float) -> float:
+def exp_of(x: float) -> float:
+    """Exponential function, for Python."""
     return exp(x)
 
 
 @part
-def forward_euler(V: Real, slope: Real, dt: Real) -> Real:
-    """Membrane potential one step later, with a constant slope."""
-    return V + dt * slope
+def forward_euler(x: Real, slope: Real, dt: Real) -> Real:
+    """Variable one step later, with a constant slope."""
+    return x + dt * slope
 
 
 @part
-def exponential_euler(V: Real, drive: Real, conductance: Real, dt: Real) -> Real:
-    r"""Membrane potential one step later, where :math:`dV/dt = b - g V` with constant b and g > 0.
+def exponential_euler(x: Real, slope: Real, rate: Real, dt: Real) -> Real:
+    r"""Variable one step later, where :math:`dx/dt = b - g x` has the given slope, with constant b and rate g.
 
-    Exact for constant conductances and currents (Zhu, Ocker & Rosenbaum 2026).
+    Exact for constant conductances and currents (Zhu, Ocker & Rosenbaum 2026); forward Euler where the rate is zero.
     """
-    one = type(V)(1)
-    return V + (one - exp(-(dt * conductance))) / conductance * (drive - conductance * V)
+    one = type(x)(1)
+    return x + ((one - exp(-(dt * rate))) / rate if rate > 0 else dt) * slope

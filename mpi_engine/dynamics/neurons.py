@@ -2,34 +2,28 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.compiled import Real, part
 from mpi_engine.dynamics.integrators import decay_factor
-from mpi_engine.experiment import AdaptiveExponential, Experiment, LeakyIntegrateAndFire, Neuron
+from mpi_engine.experiment import (
+    AdaptiveExponential,
+    Distribution,
+    Experiment,
+    LeakyIntegrateAndFire,
+    UserNeuron,
+    UserSynapse,
+)
 from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.mathematics import exp
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.streams import draw_values, stream_key
-
-
-class Parameters(NamedTuple):
-    """Parameters of an integrate-and-fire neuron in the state's number format [ms, mV]; unused ones are zero."""
-
-    dt: Real
-    leak: Real
-    E_L: Real
-    V_th: Real
-    V_reset: Real
-    V_T: Real
-    sharpness: Real
-    spike_current: Real
-    w_decay: Real
-    w_gain: Real
-    w_jump: Real
+from mpi_engine.user import NeuronModel, load
 
 
 class Population(NamedTuple):
@@ -39,12 +33,14 @@ class Population(NamedTuple):
     ----------
     V : ndarray, shape (n,)
         Membrane potential [mV].
-    w : ndarray, shape (n,)
-        Adaptation current [mV/ms]; empty for neurons that do not adapt.
+    state : ndarray, shape (n_state_variables, n)
+        The model's state variables beside V.
     waiting : ndarray of int32, shape (n,)
         Steps of refractoriness left; empty for neurons without.
     currents : ndarray, shape (n_synapse_kinds, n)
         Synaptic currents [mV/ms] and conductances [1/ms].
+    synaptic : ndarray, shape (n_synaptic_variables, n)
+        State variables of the user's synapses.
     reversal : ndarray, shape (n_synapse_kinds,)
         Reversal potential of each conductance [mV]; NaN for currents.
     drive : ndarray, shape (n,)
@@ -61,14 +57,18 @@ class Population(NamedTuple):
         Id of the first neuron within the population.
     refractory : ndarray of int32, shape (1,)
         Steps of refractoriness after a spike.
-    parameters : Parameters
-        The model's.
+    parameters : ndarray, shape (n_parameters,)
+        Those of the neuron model (NaN where they differ between neurons), the time step [ms], and those of the user's
+        synapses.
+    varied : ndarray, shape (n_varied, n)
+        The parameters that differ.
     """
 
     V: NDArray[np.float32]
-    w: NDArray[np.float32]
+    state: NDArray[np.float32]
     waiting: NDArray[np.int32]
     currents: NDArray[np.float32]
+    synaptic: NDArray[np.float32]
     reversal: NDArray[np.float32]
     drive: NDArray[np.float32]
     decay: NDArray[np.float32]
@@ -77,7 +77,96 @@ class Population(NamedTuple):
     n_fired: NDArray[np.int64]
     first: NDArray[np.int32]
     refractory: NDArray[np.int32]
-    parameters: Parameters
+    parameters: NDArray[np.float32]
+    varied: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Model:
+    """The functions of a neuron model, written as a user's are: see `mpi_engine.user.neuron`.
+
+    Parameters
+    ----------
+    slope, reset : callable
+        The slopes of V and of the state variables; their values after a spike.
+    threshold : str
+        The parameter at which V counts as a spike.
+    state : dict of str to (float or Distribution)
+        State variables beside V, with their initial values.
+    decay : dict of str to str
+        For V or a state variable, the parameter that is the rate of its linear decay.
+    """
+
+    slope: Callable[..., Any]
+    reset: Callable[..., Any]
+    threshold: str = "V_th"
+    state: Mapping[str, float | Distribution] = field(default_factory=dict)
+    decay: Mapping[str, str] = field(default_factory=lambda: {"V": "leak"})
+
+
+def lif(V: Real, I: Real, p: Any) -> Real:
+    """Slope of V of the leaky integrate-and-fire neuron [mV/ms]."""
+    return p.leak * (p.E_L - V) + I
+
+
+def eif(V: Real, I: Real, p: Any) -> Real:
+    """Slope of V of the exponential integrate-and-fire neuron [mV/ms] (Akil, Rosenbaum & Josić 2021)."""
+    return p.leak * (p.E_L - V) + p.spike_current * exp((V - p.V_T) * p.sharpness) + I
+
+
+def adex(V: Real, w: Real, I: Real, p: Any) -> tuple[Real, Real]:
+    """Slopes of V [mV/ms] and of the adaptation current w [mV/ms^2] (Brette & Gerstner 2005)."""
+    slope = p.leak * (p.E_L - V) + p.spike_current * exp((V - p.V_T) * p.sharpness) - w + I
+    return slope, p.w_leak * (p.a * (V - p.E_L) - w)
+
+
+def reset_V(V: Real, p: Any) -> Real:
+    """V after a spike [mV]."""
+    return p.V_reset
+
+
+def reset_adex(V: Real, w: Real, p: Any) -> tuple[Real, Real]:
+    """V [mV] and the adaptation current [mV/ms] after a spike."""
+    return p.V_reset, w + p.b
+
+
+def model_of(experiment: Experiment, population: str) -> Model:
+    """Find the functions of a population's neuron model."""
+    neuron = experiment.neurons[experiment.populations[population].neuron]
+    if isinstance(neuron, UserNeuron):
+        real = np.dtype(experiment.run.state_dtype).type
+        declared = cast(NeuronModel, load(neuron.source, neuron.file, neuron.function, real))
+        return Model(declared.function, declared.reset, declared.threshold, neuron.state, declared.decay)
+    if isinstance(neuron, AdaptiveExponential):
+        return Model(adex, reset_adex, state={"w": 0.0}, decay={"V": "leak", "w": "w_leak"})
+    return Model(lif if isinstance(neuron, LeakyIntegrateAndFire) else eif, reset_V)
+
+
+def parameters_of(
+    experiment: Experiment, population: str, first: int = 0, n: int = 0
+) -> dict[str, float | NDArray[np.float64]]:
+    """Resolve a neuron model's parameters as its functions name them; drawn ones for a run of neurons, shape (n,)."""
+    neuron = experiment.neurons[experiment.populations[population].neuron]
+
+    def value(name: str, given: float | Distribution) -> Any:
+        key = stream_key(experiment.seed.network, "parameter", population, name)
+        return draw_values(given, key, first, n) if isinstance(given, Distribution) else given
+
+    if isinstance(neuron, UserNeuron):
+        return {name: value(name, given) for name, given in neuron.parameters.items()}
+
+    def own(name: str) -> Any:
+        return value(name, getattr(neuron, name))
+
+    tau, p = own("tau_m_ms"), {name: own(f"{name}_mv") for name in ("E_L", "V_th", "V_reset")}
+    p["leak"] = 1 / tau
+    if not isinstance(neuron, LeakyIntegrateAndFire):
+        sharpness, given = own("Delta_T_mv"), neuron.spike_current_mv_per_ms
+        p |= {"V_T": own("V_T_mv"), "sharpness": 1 / sharpness}
+        p["spike_current"] = sharpness / tau if given is None else value("spike_current_mv_per_ms", given)
+    if isinstance(neuron, AdaptiveExponential):
+        p |= {"w_leak": 1 / own("tau_w_ms"), "a": own("a_per_ms"), "b": own("b_mv_per_ms")}
+    return p
 
 
 def make_population(experiment: Experiment, name: str, partition: Partition, rank: int) -> Population:
@@ -96,54 +185,38 @@ def make_population(experiment: Experiment, name: str, partition: Partition, ran
     """
     first, last = partition.span(name, rank)
     n = last - first
-    model = experiment.neurons[experiment.populations[name].neuron]
+    neuron = experiment.neurons[experiment.populations[name].neuron]
     dtype = np.dtype(experiment.run.state_dtype)
     kinds = [experiment.synapses[kind] for kind in experiment.synapses_of(name)]
-    refractory = experiment.steps(model.refractory_ms)
+    own_kinds = [kind for kind in kinds if isinstance(kind, UserSynapse)]
+    refractory = experiment.steps(neuron.refractory_ms)
+    p = list(parameters_of(experiment, name, first, n).values())
+    of_synapses = [value for kind in own_kinds for value in kind.parameters.values()]
+    constants = [np.nan if isinstance(value, np.ndarray) else value for value in p]
+    varied = [value for value in p if isinstance(value, np.ndarray)]
+
+    def initial(variable: str, value: float | Distribution) -> NDArray[np.float64]:
+        return draw_values(value, stream_key(experiment.seed.state, variable, name), first, n)
+
+    state = [initial(variable, value) for variable, value in model_of(experiment, name).state.items()]
     return Population(
-        V=draw_values(model.V_init_mv, stream_key(experiment.seed.state, "V", name), first, n).astype(dtype),
-        w=np.zeros(n if isinstance(model, AdaptiveExponential) else 0, dtype),
+        V=initial("V", neuron.V_init_mv).astype(dtype),
+        state=np.array(state, dtype).reshape(len(state), n),
         waiting=np.zeros(n if refractory else 0, np.int32),
         currents=np.zeros((len(kinds), n), dtype),
+        synaptic=np.zeros((sum(len(kind.declaration.state) for kind in own_kinds), n), dtype),
         reversal=np.array([getattr(kind, "reversal_mv", np.nan) for kind in kinds], dtype),
         drive=np.zeros(n, dtype),
-        decay=np.array([decay_factor(experiment, kind.tau_ms) for kind in kinds], dtype),
+        decay=np.array([0.0 if isinstance(kind, UserSynapse) else decay_factor(experiment, kind.tau_ms)
+                        for kind in kinds], dtype),
         above=np.zeros((n + 7) // 8 * 8, np.uint8),
         fired=np.zeros(n, np.int32),
         n_fired=np.zeros(1, np.int64),
         first=np.array([first], np.int32),
         refractory=np.array([refractory], np.int32),
-        parameters=_parameters(experiment, model, dtype),
+        parameters=np.array([*constants, experiment.run.dt_ms, *of_synapses], dtype),
+        varied=np.array(varied, dtype).reshape(len(varied), n),
     )
-
-
-def _parameters(experiment: Experiment, model: Neuron, dtype: np.dtype[np.floating]) -> Parameters:
-    values = {"dt": experiment.run.dt_ms, "leak": 1 / model.tau_m_ms, "E_L": model.E_L_mv}
-    values |= {"V_th": model.V_th_mv, "V_reset": model.V_reset_mv}
-    if not isinstance(model, LeakyIntegrateAndFire):
-        values |= {"V_T": model.V_T_mv, "sharpness": 1 / model.Delta_T_mv, "spike_current": model.spike_current}
-    if isinstance(model, AdaptiveExponential):
-        decay = decay_factor(experiment, model.tau_w_ms)
-        values |= {"w_decay": decay, "w_gain": (1 - decay) * model.a_per_ms, "w_jump": model.b_mv_per_ms}
-    return Parameters(*(dtype.type(values.get(name, 0.0)) for name in Parameters._fields))
-
-
-@part
-def exponential(V: Real, p: Parameters) -> Real:
-    """Spike-generating current of the exponential neuron [mV/ms]."""
-    return p.spike_current * exp((V - p.V_T) * p.sharpness)
-
-
-@part
-def adaptation(w: Real, V: Real, p: Parameters) -> Real:
-    """Adaptation current one step later [mV/ms]."""
-    return w * p.w_decay + p.w_gain * (V - p.E_L)
-
-
-@part
-def hold(V: Real, waiting: int, p: Parameters) -> Real:
-    """Keep a refractory neuron at its reset."""
-    return p.V_reset if waiting > 0 else V
 
 
 @part
@@ -159,19 +232,6 @@ def find_spikes(population: Population) -> None:
                     fired[n] = i
                     n += 1
     population.n_fired[0] = n
-
-
-@part
-def reset(population: Population) -> None:
-    """Set V of those that fired to the reset, let adaptation jump, and begin refractoriness."""
-    p = population.parameters
-    for k in range(population.n_fired[0]):
-        i = population.fired[k]
-        population.V[i] = p.V_reset
-        if population.w.size > 0:
-            population.w[i] += p.w_jump
-        if population.waiting.size > 0:
-            population.waiting[i] = population.refractory[0]
 
 
 @part

@@ -1,4 +1,4 @@
-"""Plasticity: traces, the history of postsynaptic spikes, and the pair rule.
+"""Plasticity: traces, the history of postsynaptic spikes, and the rules.
 
 Presynaptic events happen at a source's spike, when its row of weights is walked anyway. Postsynaptic events are
 deferred: a target's spike is only noted in its history, and is applied to a weight when the row is visited next, with
@@ -9,7 +9,8 @@ oldest first, and a weight is rounded to its number format after each event.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,12 @@ from numpy.typing import NDArray
 from mpi_engine.compiled import Real, part
 from mpi_engine.dynamics.integrators import decay_factor
 from mpi_engine.dynamics.neurons import Population
-from mpi_engine.experiment import Experiment, PairCoefficients
+from mpi_engine.experiment import Experiment, PairRule, Triplet, UserRule
 from mpi_engine.network.exchange import Exchange
+from mpi_engine.network.mathematics import exp
+from mpi_engine.user import RuleModel, load
+
+Function = Callable[..., Any]
 
 DEPTH = 64
 """Spikes that a history holds; older ones are applied to every row before they are dropped."""
@@ -28,21 +33,6 @@ NEVER = -(2**30)
 
 _TABLE_TIME_CONSTANTS = 30
 """Beyond so many time constants a trace is zero."""
-
-
-class PairRule(NamedTuple):
-    """Coefficients of the pair form in the weights' number format; see `PairCoefficients`."""
-
-    a_pre0: Real
-    a_pre1: Real
-    b_pre0: Real
-    b_pre1: Real
-    a_post0: Real
-    a_post1: Real
-    b_post0: Real
-    b_post1: Real
-    w_min: Real
-    w_max: Real
 
 
 class PresynapticTrace(NamedTuple):
@@ -56,12 +46,15 @@ class PresynapticTrace(NamedTuple):
         Step of that spike.
     decay : ndarray, shape (n_table,)
         Factor of decay in so many steps; the last entry is zero.
+    keep : ndarray, shape (1,)
+        Factor of the trace in a jump by one: 0 pairs a spike with the last one only.
     """
 
     after: NDArray[np.float32]
     before: NDArray[np.float32]
     last: NDArray[np.int32]
     decay: NDArray[np.float32]
+    keep: NDArray[np.float32]
 
 
 class PostsynapticTrace(NamedTuple):
@@ -73,10 +66,13 @@ class PostsynapticTrace(NamedTuple):
         The traces as the next step sees them.
     decay : ndarray, shape (1,)
         Factor of decay in a step.
+    keep : ndarray, shape (1,)
+        As in `PresynapticTrace`.
     """
 
     value: NDArray[np.float32]
     decay: NDArray[np.float32]
+    keep: NDArray[np.float32]
 
 
 class History(NamedTuple):
@@ -86,53 +82,134 @@ class History(NamedTuple):
     ----------
     steps : ndarray of int32, shape (DEPTH, n)
         `NEVER` where there was none.
+    samples : ndarray, shape (n_samples, DEPTH, n)
+        Postsynaptic traces as these spikes saw them, for the rules that ask.
     """
 
     steps: NDArray[np.int32]
+    samples: NDArray[np.float32]
 
 
-def make_rule(coefficients: PairCoefficients, weight_dtype: str) -> PairRule:
-    """Put coefficients into the weights' number format."""
-    c, scalar = coefficients, np.dtype(weight_dtype).type
-    terms = (*c.a_pre, *c.b_pre, *c.a_post, *c.b_post, c.w_min, c.w_max)
-    return PairRule(*(scalar(term) for term in terms))
+class Trace(NamedTuple):
+    """Which trace: of whose spikes, with which time constant, and whether it jumps by 1 or to 1."""
+
+    population: str
+    tau_ms: float
+    pairing: str
 
 
-def make_presynaptic_trace(experiment: Experiment, source: str, tau_ms: float) -> PresynapticTrace:
+def make_presynaptic_trace(experiment: Experiment, trace: Trace) -> PresynapticTrace:
     """Make the traces of all neurons of a source, at zero."""
-    n, dtype = experiment.sizes[source], np.dtype(experiment.run.state_dtype)
-    n_table = min(experiment.steps(_TABLE_TIME_CONSTANTS * tau_ms), experiment.n_steps) + 2
-    factors = np.full(n_table, decay_factor(experiment, tau_ms))
+    n, dtype = experiment.sizes[trace.population], np.dtype(experiment.run.state_dtype)
+    n_table = min(experiment.steps(_TABLE_TIME_CONSTANTS * trace.tau_ms), experiment.n_steps) + 2
+    factors = np.full(n_table, decay_factor(experiment, trace.tau_ms))
     factors[0] = 1.0
     decay = np.cumprod(factors)
     decay[-1] = 0.0
     last = np.full(n, NEVER, np.int32)
-    return PresynapticTrace(np.zeros(n, dtype), np.zeros(n, dtype), last, decay.astype(dtype))
+    return PresynapticTrace(np.zeros(n, dtype), np.zeros(n, dtype), last, decay.astype(dtype), _keep(trace, dtype))
 
 
-def make_postsynaptic_trace(experiment: Experiment, n: int, tau_ms: float) -> PostsynapticTrace:
+def make_postsynaptic_trace(experiment: Experiment, n: int, trace: Trace) -> PostsynapticTrace:
     """Make the traces of n targets, at zero."""
     dtype = np.dtype(experiment.run.state_dtype)
-    return PostsynapticTrace(np.zeros(n, dtype), np.array([decay_factor(experiment, tau_ms)], dtype))
+    decay = np.array([decay_factor(experiment, trace.tau_ms)], dtype)
+    return PostsynapticTrace(np.zeros(n, dtype), decay, _keep(trace, dtype))
 
 
-def make_history(n: int) -> History:
+def _keep(trace: Trace, dtype: np.dtype[Any]) -> NDArray[np.float32]:
+    return np.array([trace.pairing == "all_to_all"], dtype)
+
+
+def make_history(experiment: Experiment, n: int, n_samples: int) -> History:
     """Make the histories of n targets, empty."""
-    return History(np.full((DEPTH, n), NEVER, np.int32))
+    samples = np.zeros((n_samples, DEPTH, n), experiment.run.state_dtype)
+    return History(np.full((DEPTH, n), NEVER, np.int32), samples)
 
 
-@part
-def on_pre(w: Real, x_post: Real, rule: PairRule) -> Real:
+def pair_on_pre(w: Real, x_post: Real, p: Any) -> Real:
     """Weight after a presynaptic spike (Akil et al. 2021: A_pre + B_pre x_post)."""
-    changed = w + ((rule.a_pre0 + rule.a_pre1 * w) + (rule.b_pre0 + rule.b_pre1 * w) * x_post)
-    return changed if w > rule.w_min else w
+    changed = w + ((p.a_pre0 + p.a_pre1 * w) + (p.b_pre0 + p.b_pre1 * w) * x_post)
+    return changed if w > p.w_min else w
+
+
+def pair_on_post(w: Real, x_pre: Real, p: Any) -> Real:
+    """Weight after a postsynaptic spike (Akil et al. 2021: A_post + B_post x_pre)."""
+    changed = w + ((p.a_post0 + p.a_post1 * w) + (p.b_post0 + p.b_post1 * w) * x_pre)
+    return changed if p.w_min < w < p.w_max else w
+
+
+def triplet_on_pre(w: Real, x_post: Real, y_pre: Real, p: Any) -> Real:
+    """Weight after a presynaptic spike (Pfister & Gerstner 2006, eq. 3)."""
+    changed = w - x_post * (p.a2_minus + p.a3_minus * y_pre)
+    return changed if w > p.w_min else w
+
+
+def triplet_on_post(w: Real, x_pre: Real, y_post: Real, p: Any) -> Real:
+    """Weight after a postsynaptic spike (Pfister & Gerstner 2006, eq. 4)."""
+    changed = w + x_pre * (p.a2_plus + p.a3_plus * y_post)
+    return changed if p.w_min < w < p.w_max else w
+
+
+def rule_functions(experiment: Experiment, rule: str) -> tuple[Function, Function | None]:
+    """Find what a rule does on a presynaptic and on a postsynaptic spike, as functions like a user's."""
+    described = experiment.plasticity[rule]
+    if isinstance(described, UserRule):
+        real = np.dtype(experiment.run.weight_dtype).type
+        declared = cast(RuleModel, load(described.source, described.file, described.function, real))
+        return declared.function, declared.on_post
+    return (triplet_on_pre, triplet_on_post) if isinstance(described, Triplet) else (pair_on_pre, pair_on_post)
+
+
+def rule_parameters(experiment: Experiment, projection: str, rule: str, step: int) -> dict[str, float]:
+    """Resolve a rule's parameters on a projection in the steps after a given one, weights as they act.
+
+    Returns
+    -------
+    dict of str to float
+        As the rule's functions name them; with ``rate``, the learning rate's factor, for a user's rule with a schedule,
+        and ``drift0`` [per step] and ``drift1`` for a rule that changes weights between spikes.
+    """
+    described = experiment.plasticity[rule]
+    passed = [change.factor for change in described.schedule if experiment.steps(change.start_ms) <= step]
+    factor = passed[-1] if passed else 1.0
+    if isinstance(described, UserRule):
+        return {**described.parameters, **({"rate": factor} if described.schedule else {})}
+    scale, unit = experiment.weight_scale(projection), experiment.weight_unit(projection)
+    if isinstance(described, Triplet):
+        names = ("a2_plus", "a3_plus", "a2_minus", "a3_minus")
+        amplitudes = {name: factor * unit * getattr(described, f"{name}_mv") for name in names}
+        return {**amplitudes, **dict(zip(("w_min", "w_max"), described.bounds(scale), strict=True))}
+    assert isinstance(described, PairRule)
+    c = described.coefficients(scale, unit)
+    events = ("a_pre", "b_pre", "a_post", "b_post")
+    terms = {f"{term}{k}": factor * getattr(c, term)[k] for term in events for k in (0, 1)}
+    drift = {f"drift{k}": factor * c.drift[k] * experiment.run.dt_ms for k in (0, 1)} if c.drift != (0.0, 0.0) else {}
+    return {**terms, "w_min": c.w_min, "w_max": c.w_max, **drift}
 
 
 @part
-def on_post(w: Real, x_pre: Real, rule: PairRule) -> Real:
-    """Weight after a postsynaptic spike (Akil et al. 2021: A_post + B_post x_pre)."""
-    changed = w + ((rule.a_post0 + rule.a_post1 * w) + (rule.b_post0 + rule.b_post1 * w) * x_pre)
-    return changed if rule.w_min < w < rule.w_max else w
+def unchanged(w: Real, source: int, target: int, n: int, learn: Any) -> Real:
+    """Weight of a synapse that does not change between spikes."""
+    return w
+
+
+@part
+def drifted(w: Real, steps: int, constant: Real, slope: Real) -> float:
+    r"""Weight some steps later, where :math:`dw/dt = c_0 + c_1 w`; the coefficients are those of a step."""
+    duration, constant, slope = np.float64(steps), np.float64(constant), np.float64(slope)
+    if slope == 0.0:
+        return w + constant * duration
+    growth = exp(slope * duration)
+    return w * growth + (growth - 1.0) / slope * constant
+
+
+@part
+def last_event(history: History, trace: PresynapticTrace, epoch: NDArray[np.int32], source: int, target: int,
+               depth: int) -> int:
+    """Step to which a weight is up to date: of the last spike on either side, a history's entry or an older one."""
+    post = history.steps[depth, target] if depth < history.steps.shape[0] else NEVER
+    return max(post, trace.last[source], epoch[0])
 
 
 @part
@@ -153,16 +230,15 @@ def update_presynaptic(trace: PresynapticTrace, x: Exchange, index: int, n: int)
             trace.before[source] = trace_at(trace, source, n)
             trace.after[source] = trace.before[source]
             trace.last[source] = n
-        trace.after[source] += trace.decay[0]
+        trace.after[source] = trace.keep[0] * trace.after[source] + trace.decay[0]
 
 
 @part
 def update_postsynaptic(trace: PostsynapticTrace, population: Population) -> None:
     """Let the traces of the targets that fired jump by one, then all decay."""
-    one, decay = trace.decay.dtype.type(1), trace.decay[0]
+    value, keep, one, decay = trace.value, trace.keep[0], trace.decay.dtype.type(1), trace.decay[0]
     for k in range(population.n_fired[0]):
-        trace.value[population.fired[k]] += one
-    value = trace.value
+        value[population.fired[k]] = keep * value[population.fired[k]] + one
     for i in range(value.size):
         value[i] *= decay
 
@@ -176,3 +252,14 @@ def remember(history: History, population: Population, n: int) -> None:
         for depth in range(steps.shape[0] - 1, 0, -1):
             steps[depth, i] = steps[depth - 1, i]
         steps[0, i] = n
+
+
+@part
+def remember_trace(history: History, sample: int, trace: PostsynapticTrace, population: Population) -> None:
+    """Note the trace that the spikes of this step see."""
+    samples = history.samples[sample]
+    for k in range(population.n_fired[0]):
+        i = population.fired[k]
+        for depth in range(samples.shape[0] - 1, 0, -1):
+            samples[depth, i] = samples[depth - 1, i]
+        samples[0, i] = trace.value[i]

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.compiled import kernel, part
 from mpi_engine.dynamics.neurons import Population
-from mpi_engine.dynamics.plasticity import (
-    History,
-    PairRule,
-    PostsynapticTrace,
-    PresynapticTrace,
-    make_rule,
-    on_post,
-    on_pre,
-    trace_at,
-)
-from mpi_engine.experiment import Experiment
+from mpi_engine.dynamics.plasticity import History
+from mpi_engine.experiment import Experiment, UserSynapse
 from mpi_engine.network.connectivity import Connectivity, Targets
 from mpi_engine.network.exchange import Exchange
 
@@ -69,8 +60,8 @@ class PlasticProjection(NamedTuple):
         Step of each row's last visit.
     oldest : ndarray of int32, shape (1,)
         No row was visited before this step.
-    rule : PairRule
-        The coefficients.
+    epoch : ndarray of int32, shape (1,)
+        All weights are up to date to this step at least; a weight that changes between spikes is so to its last event.
     """
 
     row_start: NDArray[np.int64]
@@ -81,21 +72,20 @@ class PlasticProjection(NamedTuple):
     gain: NDArray[np.float32]
     visited: NDArray[np.int32]
     oldest: NDArray[np.int32]
-    rule: PairRule
+    epoch: NDArray[np.int32]
 
 
 def make_projection(experiment: Experiment, name: str, rows: Connectivity) -> StaticProjection | PlasticProjection:
     """Make a rank's part of a projection, with its initial weights."""
     description = experiment.projections[name]
     state, weight_dtype = np.dtype(experiment.run.state_dtype), experiment.run.weight_dtype
-    n, per_tau = rows.in_degree.size, 1 / experiment.synapses[description.synapse].tau_ms
-    scale = experiment.weight_scale(name)
+    synapse, n = experiment.synapses[description.synapse], rows.in_degree.size
+    per_tau = 1.0 if isinstance(synapse, UserSynapse) else 1 / synapse.tau_ms
     weight = experiment.initial_weight(name)
     delays = _delays(experiment, name)
-    if description.plasticity is None:
+    if not description.rules:
         gain = np.array([weight * per_tau], state)
         return StaticProjection(rows.row_start, rows.targets, np.zeros((delays[1], n), np.uint16), delays, gain)
-    coefficients = experiment.plasticity[description.plasticity].coefficients(scale)
     return PlasticProjection(
         rows.row_start,
         rows.targets,
@@ -105,7 +95,7 @@ def make_projection(experiment: Experiment, name: str, rows: Connectivity) -> St
         gain=np.array([per_tau], state),
         visited=np.ones(rows.row_start.size - 1, np.int32),
         oldest=np.ones(1, np.int32),
-        rule=make_rule(coefficients, weight_dtype),
+        epoch=np.zeros(1, np.int32),
     )
 
 
@@ -135,92 +125,133 @@ def deliver(projection: StaticProjection, x: Exchange, index: int, n: int) -> No
             arrivals[target] += 1
 
 
-@part
-def deliver_and_learn(
-    projection: PlasticProjection,
-    pre: PresynapticTrace,
-    post: PostsynapticTrace,
-    history: History,
-    x: Exchange,
-    index: int,
-    n: int,
-) -> None:
-    """Deliver spikes with the weights before this step's learning, then apply their presynaptic events.
+class Learning(NamedTuple):
+    """The compiled functions of a plastic projection; see `learning_of`."""
 
-    In ascending order of sources, so that each target adds its inputs in that order.
+    deliver: Any
+    make_room: Any
+    catch_up: Any
+
+
+def learning_of(on_post: Any, bring: Any, on_pre: Any) -> Learning:
+    """Put a projection's rules into the functions that walk its synapses.
+
+    Parameters
+    ----------
+    on_post, bring, on_pre : compiled functions
+        The weight after an entry of the history, ``on_post(w, source, target, depth, learn)``; the weight to which it
+        has changed by itself until step n, ``bring(w, source, target, n, learn)``; and the one after a presynaptic
+        spike, ``on_pre(w, source, target, n, learn)``. ``learn`` is what they read.
     """
-    arrivals = projection.arrivals[slot(projection, n + projection.delays[0])]
-    k = x.offsets[index]
-    while k < x.offsets[index + 1]:
-        source, n_spikes = x.fired[k], 1
-        while k + n_spikes < x.offsets[index + 1] and x.fired[k + n_spikes] == source:
-            n_spikes += 1     # an input may fire more than once in a step
-        k += n_spikes
-        _replay(projection, pre, history, source, n)
+
+    @part
+    def replay(projection: PlasticProjection, history: History, source: int, n: int, learn: Any) -> None:
+        """Apply to a row the postsynaptic spikes since its last visit and before step n, oldest first."""
+        since, steps = projection.visited[source], history.steps
         begin, end = projection.row_start[source], projection.row_start[source + 1]
         targets, weights = projection.targets[begin:end], projection.weights[begin:end]
-        for _ in range(n_spikes):
+        for s in range(targets.size):
+            target = targets[s]
+            if steps[0, target] >= since:
+                depth = 1
+                while depth < steps.shape[0] and steps[depth, target] >= since:
+                    depth += 1
+                w = weights[s]
+                while depth > 0:
+                    depth -= 1
+                    w = on_post(w, source, target, depth, learn)
+                weights[s] = w
+        projection.visited[source] = n
+
+    @part
+    def deliver(
+        projection: PlasticProjection, history: History, x: Exchange, index: int, n: int, learn: Any
+    ) -> None:
+        """Deliver spikes with the weights before this step's learning, then apply their presynaptic events.
+
+        In ascending order of sources, so that each target adds its inputs in that order.
+        """
+        arrivals = projection.arrivals[slot(projection, n + projection.delays[0])]
+        k = x.offsets[index]
+        while k < x.offsets[index + 1]:
+            source, n_spikes = x.fired[k], 1
+            while k + n_spikes < x.offsets[index + 1] and x.fired[k + n_spikes] == source:
+                n_spikes += 1     # an input may fire more than once in a step
+            k += n_spikes
+            replay(projection, history, source, n, learn)
+            begin, end = projection.row_start[source], projection.row_start[source + 1]
+            targets, weights = projection.targets[begin:end], projection.weights[begin:end]
             for s in range(targets.size):
-                arrivals[targets[s]] += weights[s]
-        for _ in range(n_spikes):
-            for s in range(targets.size):
-                weights[s] = on_pre(weights[s], post.value[targets[s]], projection.rule)
+                weights[s] = bring(weights[s], source, targets[s], n, learn)
+            for _ in range(n_spikes):
+                for s in range(targets.size):
+                    arrivals[targets[s]] += weights[s]
+            for _ in range(n_spikes):
+                for s in range(targets.size):
+                    weights[s] = on_pre(weights[s], source, targets[s], n, learn)
 
+    @part
+    def make_room(
+        projection: PlasticProjection, history: History, population: Population, n: int, learn: Any
+    ) -> None:
+        """Visit rows that have not seen a spike which the history is about to drop.
 
-@part
-def _replay(
-    projection: PlasticProjection, pre: PresynapticTrace, history: History, source: int, n: int
-) -> None:
-    """Apply to a row the postsynaptic spikes since its last visit and before step n, oldest first."""
-    since, steps = projection.visited[source], history.steps
-    begin, end = projection.row_start[source], projection.row_start[source + 1]
-    targets, weights = projection.targets[begin:end], projection.weights[begin:end]
-    for s in range(targets.size):
-        target = targets[s]
-        if steps[0, target] >= since:
-            depth = 1
-            while depth < steps.shape[0] and steps[depth, target] >= since:
-                depth += 1
-            w = weights[s]
-            while depth > 0:
-                depth -= 1
-                w = weights.dtype.type(on_post(w, trace_at(pre, source, steps[depth, target]), projection.rule))
-            weights[s] = w
-    projection.visited[source] = n
+        One spike more is kept, which all rows have seen: the one to which their weights may be up to date.
+        """
+        steps = history.steps
+        last = steps.shape[0] - 2
+        for k in range(population.n_fired[0]):
+            target = population.fired[k]
+            if steps[last, target] < projection.oldest[0]:
+                continue
+            # half the history is dropped from duty at once, so that this stays rare
+            enough = steps[last // 2, target] + 1
+            oldest = n
+            for source in range(projection.visited.size):
+                if projection.visited[source] < enough:
+                    replay(projection, history, source, n, learn)
+                oldest = min(oldest, projection.visited[source])
+            projection.oldest[0] = oldest
 
+    @part
+    def catch_up(
+        projection: PlasticProjection, history: History, n: int, learn: Any, weights: NDArray[np.float32]
+    ) -> None:
+        """Write the weights after step n, every spike and the time since considered, into an array of their own.
 
-@part
-def make_room(
-    projection: PlasticProjection, pre: PresynapticTrace, history: History, population: Population, n: int
-) -> None:
-    """Visit rows that have not seen a spike which the history is about to drop."""
-    steps = history.steps
-    last = steps.shape[0] - 1
-    for k in range(population.n_fired[0]):
-        target = population.fired[k]
-        if steps[last, target] < projection.oldest[0]:
-            continue
-        # half the history is dropped from duty at once, so that this stays rare
-        enough = steps[last // 2, target] + 1
-        oldest = n
+        Given the projection's own weights, these become up to date to step n: see `PlasticProjection.epoch`.
+        """
         for source in range(projection.visited.size):
-            if projection.visited[source] < enough:
-                _replay(projection, pre, history, source, n)
-            oldest = min(oldest, projection.visited[source])
-        projection.oldest[0] = oldest
+            replay(projection, history, source, n + 1, learn)
+            for s in range(projection.row_start[source], projection.row_start[source + 1]):
+                weights[s] = bring(projection.weights[s], source, projection.targets[s], n, learn)
+        projection.oldest[0] = n + 1
+
+    return Learning(deliver, make_room, catch_up)
 
 
 @kernel
-def catch_up(projection: PlasticProjection, pre: PresynapticTrace, history: History, n: int) -> None:
-    """Bring all weights up to date with every spike up to and including step n."""
-    for source in range(projection.visited.size):
-        _replay(projection, pre, history, source, n + 1)
-    projection.oldest[0] = n + 1
+def sum_weights(projection: PlasticProjection, sums: NDArray[np.float64]) -> None:
+    """Sum the weights onto each target, in ascending order of sources."""
+    sums[:] = 0.0
+    for k in range(projection.weights.size):
+        sums[projection.targets[k]] += projection.weights[k]
+
+
+@kernel
+def normalise(projection: PlasticProjection, totals: NDArray[np.float64], sums: NDArray[np.float64]) -> None:
+    """Multiply the weights onto each target by a factor, so that they sum to `totals`; `sums` is room."""
+    sum_weights(projection, sums)
+    for k in range(projection.weights.size):
+        target = projection.targets[k]
+        if sums[target] != 0.0:
+            projection.weights[k] = np.float64(projection.weights[k]) * (totals[target] / sums[target])
 
 
 @kernel
 def weight_sums(
     projection: PlasticProjection,
+    weights: NDArray[np.float32],
     edges: NDArray[np.float64],
     sums: NDArray[np.float64],
     squares: NDArray[np.float64],
@@ -232,6 +263,8 @@ def weight_sums(
     Parameters
     ----------
     projection : PlasticProjection
+        Whose.
+    weights : ndarray, shape (n_synapses,)
         Up to date.
     edges : ndarray of float64, shape (2,)
         Lower and upper edge of the histogram.
@@ -245,8 +278,8 @@ def weight_sums(
     sums[:], squares[:], histogram[:] = 0.0, 0.0, 0
     low, high, n_bins = edges[0], edges[1], histogram.size
     extremes[0], extremes[1] = np.inf, -np.inf
-    for k in range(projection.weights.size):
-        w, target = np.float64(projection.weights[k]), projection.targets[k]
+    for k in range(weights.size):
+        w, target = np.float64(weights[k]), projection.targets[k]
         sums[target] += w
         squares[target] += w * w
         extremes[0], extremes[1] = min(extremes[0], w), max(extremes[1], w)

@@ -21,9 +21,13 @@ from mpi_engine.experiment.plasticity import (
     HebbianSoft,
     Homeostatic,
     Kohonen,
+    Normalisation,
     Oja,
     Pair,
     PairCoefficients,
+    PairRule,
+    Triplet,
+    UserRule,
 )
 from mpi_engine.experiment.populations import (
     AdaptiveExponential,
@@ -32,8 +36,9 @@ from mpi_engine.experiment.populations import (
     Neuron,
     Population,
     Subpopulation,
+    UserNeuron,
 )
-from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent, Projection
+from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent, Projection, UserSynapse
 from mpi_engine.experiment.recording import Rates, Recording, Statistics, Traces, Weights
 
 __all__ = [
@@ -53,9 +58,11 @@ __all__ = [
     "Lognormal",
     "Neuron",
     "Normal",
+    "Normalisation",
     "Oja",
     "Pair",
     "PairCoefficients",
+    "PairRule",
     "Part",
     "Poisson",
     "Population",
@@ -68,7 +75,11 @@ __all__ = [
     "Statistics",
     "Subpopulation",
     "Traces",
+    "Triplet",
     "Uniform",
+    "UserNeuron",
+    "UserRule",
+    "UserSynapse",
     "Value",
     "Weights",
     "average",

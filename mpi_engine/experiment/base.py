@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import exp
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, FiniteFloat, Tag, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, FiniteFloat, Tag, model_validator
 
 Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
 """A positive duration [ms]."""
@@ -82,6 +82,17 @@ def lowest(value: float | Distribution) -> float:
 def highest(value: float | Distribution) -> float:
     """Largest number that a value can be."""
     return _ends(value)[1]
+
+
+def _above_zero(value: float | Distribution) -> float | Distribution:
+    if lowest(value) <= 0:
+        raise ValueError(f"reaches {lowest(value):g} and must be greater than 0 (a normal distribution reaches six "
+                         "standard deviations)" if isinstance(value, Part) else "must be greater than 0")
+    return value
+
+
+PositiveValue = Annotated[Value, AfterValidator(_above_zero)]
+"""A value above zero."""
 
 
 def _ends(value: float | Distribution) -> tuple[float, float]:

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from mpi_engine.experiment.base import divides
+from mpi_engine.experiment.base import divides, lowest
 from mpi_engine.experiment.experiment import Experiment
 from mpi_engine.experiment.inputs import Current
-from mpi_engine.experiment.plasticity import HebbianHard, Homeostatic
-from mpi_engine.experiment.populations import AdaptiveExponential
+from mpi_engine.experiment.plasticity import Homeostatic, Normalisation, PairRule
 from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent
 
 MAX_STEPS = 2**31 - 2
@@ -109,8 +108,8 @@ def _references(e: Experiment) -> Iterator[Problem]:
         yield from _reference(f"{key}.source", projection.source, sources, "population or spiking input")
         yield from _reference(f"{key}.target", projection.target, list(e.populations), "population")
         yield from _reference(f"{key}.synapse", projection.synapse, list(e.synapses), "synapse")
-        if projection.plasticity is not None:
-            yield from _reference(f"{key}.plasticity", projection.plasticity, list(e.plasticity), "plasticity rule")
+        for rule in projection.rules:
+            yield from _reference(f"{key}.plasticity", rule, list(e.plasticity), "plasticity rule")
     for index, name in enumerate(e.recording.spikes):
         known = [*e.populations, *e.trains]
         yield from _reference(f"recording.spikes.{index}", name, known, "population or spiking input")
@@ -120,16 +119,14 @@ def _references(e: Experiment) -> Iterator[Problem]:
 
 def _weights(e: Experiment) -> Iterator[Problem]:
     for name, p in e.projections.items():
-        rule = e.plasticity.get(p.plasticity or "")
         given = p.weight if p.weight_mv is None else p.weight_mv
-        conducts = isinstance(e.synapses.get(p.synapse), ExponentialConductance)
-        sign = -1.0 if given is not None and given < 0 and not conducts else 1.0
-        if isinstance(rule, Homeostatic) and given and rule.weight_norm_mv * sign < 0:
-            remedy = f"the weights of {name} have the other sign: the rule would drive rates away from its target"
-            yield Problem(f"plasticity.{p.plasticity}.weight_norm_mv", f"{rule.weight_norm_mv:g}", remedy)
-        if isinstance(rule, HebbianHard) and conducts and (rule.weight_min_mv is None or rule.weight_min_mv < 0):
-            remedy = f"give a bound of at least 0: the conductances of {name} could become negative"
-            yield Problem(f"plasticity.{p.plasticity}.weight_min_mv", "", remedy)
+        for rule_name in p.rules:
+            rule = e.plasticity.get(rule_name)
+            if isinstance(rule, Homeostatic) and given and rule.weight_norm_mv * given < 0:
+                remedy = f"the weights of {name} have the other sign: the rule would drive rates away from its target"
+                yield Problem(f"plasticity.{rule_name}.weight_norm_mv", f"{rule.weight_norm_mv:g}", remedy)
+        if len(set(p.rules)) < len(p.rules):
+            yield Problem(f"projections.{name}.plasticity", str(p.rules), "names a rule twice; once is enough")
         synapse = e.synapses.get(p.synapse)
         key = f"projections.{name}"
         if isinstance(synapse, ExponentialCurrent):
@@ -156,6 +153,10 @@ def _durations(e: Experiment) -> dict[str, float | None]:
     durations |= {f"projections.{name}.delay_ms": p.delay_ms for name, p in e.projections.items()}
     durations |= {f"inputs.{name}.start_ms": current.start_ms for name, current in e.currents.items()}
     durations |= {f"inputs.{name}.stop_ms": current.stop_ms for name, current in e.currents.items()}
+    for name, rule in e.plasticity.items():
+        if isinstance(rule, Normalisation):
+            durations[f"plasticity.{name}.interval_ms"] = rule.interval_ms
+        durations |= {f"plasticity.{name}.schedule.{k}.start_ms": step.start_ms for k, step in enumerate(rule.schedule)}
     durations |= {f"recording.traces.{name}.interval_ms": t.interval_ms for name, t in recording.traces.items()}
     if recording.weights:
         durations["recording.weights.interval_ms"] = recording.weights.interval_ms
@@ -183,17 +184,12 @@ def _times(e: Experiment) -> Iterator[Problem]:
     if e.n_steps > MAX_STEPS:
         remedy = f"is {float(e.n_steps):.3g} steps, above {MAX_STEPS}; shorten it or raise run.dt_ms"
         yield Problem("run.duration_ms", f"{e.run.duration_ms:g}", remedy)
-    constants = {f"synapses.{name}.tau_ms": synapse.tau_ms for name, synapse in e.synapses.items()}
-    constants |= {f"plasticity.{name}.tau_ms": rule.tau_ms for name, rule in e.plasticity.items()}
-    constants |= {f"neurons.{name}.tau_m_ms": neuron.tau_m_ms for name, neuron in e.neurons.items()}
-    constants |= {
-        f"neurons.{name}.tau_w_ms": neuron.tau_w_ms
-        for name, neuron in e.neurons.items()
-        if isinstance(neuron, AdaptiveExponential)
-    }
+    constants = {f"{kind}.{name}.{key}": getattr(part, key)
+                 for kind, parts in (("synapses", e.synapses), ("plasticity", e.plasticity), ("neurons", e.neurons))
+                 for name, part in parts.items() for key in type(part).model_fields if key.startswith("tau_")}
     for key, tau in constants.items():
-        if tau < dt:
-            yield Problem(key, f"{tau:g}", f"is below run.dt_ms = {dt:g}; lower dt_ms")
+        if tau is not None and lowest(tau) < dt:
+            yield Problem(key, f"{lowest(tau):g}", f"is below run.dt_ms = {dt:g}; lower dt_ms")
     for name, train in e.trains.items():
         if train.rate_hz * 1e-3 * dt > 1:
             remedy = f"is more than a spike in a step of {dt:g} ms; lower it, or give the input more trains"
@@ -286,24 +282,27 @@ def find_warnings(experiment: Experiment) -> list[Problem]:
 def _stalling_rates(e: Experiment) -> Iterator[Problem]:
     if e.run.weight_dtype == "float64":
         return
-    half_spacing = 2.0**-24
     for name, p in e.plastic.items():
-        if p.plasticity not in e.plasticity:
-            continue
-        rule = e.plasticity[p.plasticity]
-        scale = e.weight_scale(name)
-        weight = e.initial_weight(name)
-        trace = rule.tau_ms * 0.005    # of a neuron at 5 Hz
-        c = rule.coefficients(scale)
-        terms = [(c.a_pre, 1.0), (c.b_pre, trace), (c.a_post, 1.0), (c.b_post, trace)]
-        changes = [abs(term[0] + term[1] * weight) * x for term, x in terms if term != (0.0, 0.0)]
-        changes = [change for change in changes if change > 0]
-        if changes and min(changes) < 4 * half_spacing * abs(weight):
-            rate = next((key for key in ("learning_rate", "learning_rate_mv") if hasattr(rule, key)), "rule")
-            value = None if rate == "rule" else getattr(rule, rate)
-            yield Problem(
-                f"plasticity.{p.plasticity}.{rate}",
-                "" if value is None else f"{value:g}",
-                f"changes of about {min(changes):.1e} mV to weights of {weight:.3g} mV of projection {name} are lost "
-                'in float32 rounding; set run.weight_dtype = "float64"',
-            )
+        for rule_name in p.rules:
+            rule = e.plasticity.get(rule_name)
+            if isinstance(rule, PairRule):
+                yield from _stalling_rate(e, name, rule_name, rule)
+
+
+def _stalling_rate(e: Experiment, name: str, rule_name: str, rule: PairRule) -> Iterator[Problem]:
+    half_spacing = 2.0**-24
+    weight = e.initial_weight(name)
+    pre, post = (tau * 0.005 for tau in rule.traces.values())    # of neurons at 5 Hz
+    c = rule.coefficients(e.weight_scale(name), e.weight_unit(name))
+    terms = [(c.a_pre, 1.0), (c.b_pre, post), (c.a_post, 1.0), (c.b_post, pre)]
+    changes = [abs(term[0] + term[1] * weight) * x for term, x in terms if term != (0.0, 0.0)]
+    changes = [change for change in changes if change > 0]
+    if changes and min(changes) < 4 * half_spacing * abs(weight):
+        rate = next((key for key in ("learning_rate", "learning_rate_mv") if hasattr(rule, key)), "rule")
+        value = None if rate == "rule" else getattr(rule, rate)
+        yield Problem(
+            f"plasticity.{rule_name}.{rate}",
+            "" if value is None else f"{value:g}",
+            f"changes of about {min(changes):.1e} mV to weights of {weight:.3g} mV of projection {name} are lost "
+            'in float32 rounding; set run.weight_dtype = "float64"',
+        )

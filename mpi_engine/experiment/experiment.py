@@ -14,7 +14,7 @@ from mpi_engine.experiment.base import Milliseconds, Part, steps
 from mpi_engine.experiment.inputs import Current, Input, Poisson
 from mpi_engine.experiment.plasticity import Plasticity
 from mpi_engine.experiment.populations import Neuron, Population, Subpopulation
-from mpi_engine.experiment.projections import ExponentialCurrent, Projection, Synapse
+from mpi_engine.experiment.projections import ExponentialConductance, Projection, Synapse
 from mpi_engine.experiment.recording import Recording
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
@@ -154,49 +154,59 @@ class Experiment(Part):
         """Count the time steps in a duration [ms]."""
         return steps(duration_ms, self.run.dt_ms)
 
+    def weight_unit(self, projection: str) -> float:
+        """Factor from a weight in mV to a matched conductance; 1 for weights that are not matched."""
+        p = self.projections[projection]
+        synapse = self.synapses[p.synapse]
+        if p.match_at_mv is None or not isinstance(synapse, ExponentialConductance):
+            return 1.0
+        return 1 / (synapse.reversal_mv - p.match_at_mv)
+
     def weight_scale(self, projection: str) -> float:
-        """Factor from the weights that the experiment names to weights as they act, 1 or 1/sqrt(N)."""
+        """Factor from the weights that the experiment names to weights as they act: `weight_unit`, and 1/sqrt(N)."""
         scaled = self.projections[projection].weight_scaling == "1/sqrt(N)"
-        return 1 / self.n_neurons**0.5 if scaled else 1.0
+        return self.weight_unit(projection) / (self.n_neurons**0.5 if scaled else 1.0)
 
     def synapses_of(self, population: str) -> list[str]:
         """Names of the synapse kinds that act on a population, in the order of its projections."""
         return list(dict.fromkeys(p.synapse for p in self.projections.values() if p.target == population))
 
+    def named_weight(self, projection: str) -> float:
+        """Initial weight of a projection as the experiment names it [mV, or 1 for a conductance]."""
+        p = self.projections[projection]
+        weight = p.weight if p.weight_mv is None else p.weight_mv
+        assert weight is not None
+        return weight
+
     def initial_weight(self, projection: str) -> float:
         """Weight of a projection's synapses as they act, before learning [mV, or 1 for a conductance]."""
-        p = self.projections[projection]
-        scale = self.weight_scale(projection)
-        if p.weight_mv is None:
-            assert p.weight is not None
-            return p.weight * scale
-        synapse = self.synapses[p.synapse]
-        if isinstance(synapse, ExponentialCurrent) or p.match_at_mv is None:
-            return p.weight_mv * scale
-        return p.weight_mv / (synapse.reversal_mv - p.match_at_mv) * scale
-
-    def named_weight(self, projection: str) -> float:
-        """Initial weight of a projection in its own scaling [mV, or 1 for a conductance]."""
-        return self.initial_weight(projection) / self.weight_scale(projection)
+        return self.named_weight(projection) * self.weight_scale(projection)
 
     @property
     def has_conductances(self) -> bool:
         """Whether a projection's synapses are conductances."""
-        return any(not isinstance(self.synapses[p.synapse], ExponentialCurrent) for p in self.projections.values())
+        return any(self.conducts(p.synapse) for p in self.projections.values())
+
+    def conducts(self, synapse: str) -> bool:
+        """Whether a synapse kind is a conductance."""
+        return isinstance(self.synapses[synapse], ExponentialConductance)
 
     def variables_of(self, population: str) -> list[str]:
         """Names of what is recorded of a neuron: V, each synaptic current or conductance, and the total current."""
-        names = {kind: isinstance(self.synapses[kind], ExponentialCurrent) for kind in self.synapses_of(population)}
-        return ["V", *(f"{'I' if current else 'g'}_{kind}" for kind, current in names.items()), "I_total"]
+        return ["V", *map(self.variable_of, self.synapses_of(population)), "I_total"]
+
+    def variable_of(self, synapse: str) -> str:
+        """Name of the current or conductance of a synapse kind."""
+        return f"{'g' if self.conducts(synapse) else 'I'}_{synapse}"
 
     @property
     def plastic(self) -> dict[str, Projection]:
         """The projections that learn."""
-        return {name: p for name, p in self.projections.items() if p.plasticity is not None}
+        return {name: p for name, p in self.projections.items() if p.rules}
 
     def to_toml(self) -> str:
         """Write the resolved experiment, defaults included, as TOML."""
-        return tomli_w.dumps(self.model_dump(exclude_none=True))
+        return tomli_w.dumps(self.model_dump(exclude_none=True), multiline_strings=True)
 
     @property
     def hash(self) -> str:

@@ -54,14 +54,21 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
         With every problem found: the file, the key, the value and the remedy.
     """
     path = Path(path)
-    return parse_experiment(_read_toml(path), overrides, origin=str(path))
+    return parse_experiment(_read_toml(path), overrides, origin=str(path), directory=path.parent)
 
 
-def parse_experiment(table: dict[str, Any], overrides: Sequence[str] = (), origin: str = "experiment") -> Experiment:
-    """Validate an experiment given as nested dictionaries; see `load_experiment`."""
+def parse_experiment(
+    table: dict[str, Any],
+    overrides: Sequence[str] = (),
+    origin: str = "experiment",
+    directory: str | Path = ".",
+) -> Experiment:
+    """Validate an experiment given as nested dictionaries, files relative to a directory; see `load_experiment`."""
     table = deepcopy(table)
     for override in overrides:
         _apply(table, override)
+    if problems := _read_user_files(table, Path(directory)):
+        raise ExperimentError(problems, origin)
     try:
         experiment = Experiment.model_validate(table)
     except ValidationError as error:
@@ -87,6 +94,24 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except tomllib.TOMLDecodeError as error:
         problem = Problem("file", str(path), f"is not TOML: {error}")
     raise ExperimentError([problem], str(path)) from None
+
+
+def _read_user_files(table: dict[str, Any], directory: Path) -> list[Problem]:
+    """Put the texts of the user's files into the experiment, unless it holds them already."""
+    problems = []
+    for kind, tag in (("neurons", "model"), ("synapses", "kind"), ("plasticity", "rule")):
+        entries = table.get(kind)
+        for name, entry in entries.items() if isinstance(entries, dict) else ():
+            if not isinstance(entry, dict) or entry.get(tag) != "user" or not isinstance(entry.get("file"), str):
+                continue
+            entry.setdefault("function", name)
+            if "source" not in entry:
+                try:
+                    entry["source"] = (directory / entry["file"]).read_text(encoding="utf-8")
+                except (OSError, UnicodeDecodeError) as error:
+                    reason = getattr(error, "strerror", None) or "is not a text in UTF-8"
+                    problems.append(Problem(f"{kind}.{name}.file", entry["file"], f"cannot be read: {reason}"))
+    return problems
 
 
 def _apply(table: dict[str, Any], override: str) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
 from mpi_engine.experiment.base import Milliseconds, Part
+from mpi_engine.experiment.user import UserPart
+from mpi_engine.user import Declaration, SynapseModel, try_synapse
 
 
 class ExponentialCurrent(Part):
@@ -44,7 +46,29 @@ class ExponentialConductance(Part):
     reversal_mv: FiniteFloat
 
 
-Synapse = Annotated[ExponentialCurrent | ExponentialConductance, Field(discriminator="kind")]
+class UserSynapse(UserPart):
+    """A synapse of the user's own, which gives a current: see `mpi_engine.user.synapse`.
+
+    Parameters
+    ----------
+    parameters : dict of str to float
+        Values of the declared parameters, where they are not the default ones.
+    **others
+        See `UserPart`.
+    """
+
+    kind_of_declaration: ClassVar[type[Declaration]] = SynapseModel
+
+    kind: Literal["user"]
+    parameters: dict[str, FiniteFloat] = {}
+
+    @model_validator(mode="after")
+    def _works(self) -> Self:
+        try_synapse(self.declaration, self.file, self.parameters)
+        return self
+
+
+Synapse = Annotated[ExponentialCurrent | ExponentialConductance | UserSynapse, Field(discriminator="kind")]
 """Any synapse kind."""
 
 
@@ -77,8 +101,8 @@ class Projection(Part):
         Time from a spike to the first step whose V it moves [ms]. Without it, that is the next step for a recurrent
         spike, which has then decayed once, and its own step for one of an input, which has not. Learning sees spikes
         when they happen, not when they arrive.
-    plasticity : str, optional
-        Name of an entry of `plasticity`.
+    plasticity : str or list of str, optional
+        Names of entries of `plasticity`. Of several rules, each acts on the weight that the one before it has left.
     """
 
     source: str
@@ -92,7 +116,13 @@ class Projection(Part):
     match_at_mv: FiniteFloat | None = None
     weight_scaling: Literal["none", "1/sqrt(N)"] = "none"
     delay_ms: Milliseconds | None = None
-    plasticity: str | None = None
+    plasticity: str | list[str] | None = None
+
+    @property
+    def rules(self) -> list[str]:
+        """Names of the plasticity rules, in the order in which they act."""
+        given = self.plasticity
+        return [] if given is None else [given] if isinstance(given, str) else given
 
     @model_validator(mode="after")
     def _is_connected_in_one_way(self) -> Self:

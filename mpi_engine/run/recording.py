@@ -253,9 +253,8 @@ class WeightRecorder:
         projection = experiment.projections[name]
         self._name, self._ranks, self._dt = name, ranks, experiment.run.dt_ms
         self._scale = experiment.weight_scale(name)
-        default = sorted((0.0, 2 * experiment.named_weight(name) or 1.0))
-        low, high = recording.histogram_mv.get(name) or default
-        self._edges = np.array([low, high]) * self._scale
+        edges = recording.histogram_mv.get(name) or (0.0, 2 * experiment.named_weight(name) or 1.0)
+        self._edges = np.sort(np.array(edges) * self._scale)
         self._unit = "mV" if isinstance(experiment.synapses[projection.synapse], ExponentialCurrent) else "1"
         self._n_bins = recording.histogram_bins
         self._n_local = rows.in_degree.size
@@ -269,19 +268,19 @@ class WeightRecorder:
         self._order = order
         self._records: list[tuple[Any, ...]] = []
 
-    def note(self, step: int, projection: PlasticProjection) -> None:
-        """Collective. Record the weights after a step; they must be up to date."""
+    def note(self, step: int, projection: PlasticProjection, weights: NDArray[Any]) -> None:
+        """Collective. Record the weights after a step."""
         ranks = self._ranks
         sums, squares = np.empty(self._n_local), np.empty(self._n_local)
         histogram, extremes = np.empty(self._n_bins, np.int64), np.empty(2)
-        weight_sums(projection, self._edges, sums, squares, histogram, extremes)
+        weight_sums(projection, weights, self._edges, sums, squares, histogram, extremes)
         # summed by target, then in the order of ids: the same bits on any number of ranks
         n = max(self.synapses, 1)
         mean = _sum_in_order(ranks.concatenate(sums)) / n
         variance = max(_sum_in_order(ranks.concatenate(squares)) / n - mean * mean, 0.0)
         all_extremes = ranks.concatenate(extremes[np.newaxis])
         minimum, maximum = (all_extremes[:, 0].min(), all_extremes[:, 1].max()) if self.synapses else (0.0, 0.0)
-        sample = ranks.concatenate(projection.weights[self._positions])[self._order]
+        sample = ranks.concatenate(weights[self._positions])[self._order]
         record = (step * self._dt, mean, variance, minimum, maximum, ranks.sum(histogram), sample)
         self._records.append(record)
 

@@ -10,17 +10,12 @@ from numpy.typing import NDArray
 
 from mpi_engine.compiled import build
 from mpi_engine.dynamics.block import Plan, load_kernels
-from mpi_engine.dynamics.neurons import Population, make_population
-from mpi_engine.dynamics.plasticity import (
-    History,
-    PresynapticTrace,
-    make_history,
-    make_postsynaptic_trace,
-    make_presynaptic_trace,
-)
+from mpi_engine.dynamics.functions import find_what_does_not_compile
+from mpi_engine.dynamics.neurons import Population, make_population, model_of
+from mpi_engine.dynamics.plasticity import make_history, make_postsynaptic_trace, make_presynaptic_trace
 from mpi_engine.dynamics.stimulus import Drive, PoissonTrains
-from mpi_engine.dynamics.synapses import PlasticProjection, StaticProjection, catch_up, make_projection
-from mpi_engine.experiment import Experiment
+from mpi_engine.dynamics.synapses import PlasticProjection, StaticProjection, make_projection, normalise, sum_weights
+from mpi_engine.experiment import Experiment, ExperimentError, Normalisation
 from mpi_engine.network.connectivity import connect
 from mpi_engine.network.exchange import Exchange, make_exchange
 from mpi_engine.network.partition import Partition
@@ -69,12 +64,24 @@ class Simulation:
         self.projections: dict[str, StaticProjection | PlasticProjection] = {
             name: make_projection(e, name, rows) for name, rows in self.rows.items()
         }
-        self.pre = {pair: make_presynaptic_trace(e, *pair) for pair in self.plan.presynaptic}
-        self.post = {
-            (name, tau): make_postsynaptic_trace(e, self.partition.count(name, rank), tau)
-            for name, tau in self.plan.postsynaptic
+        learning = self.plan.learning
+        self.pre = [make_presynaptic_trace(e, trace) for trace in learning.presynaptic]
+        self.post = [make_postsynaptic_trace(e, self.partition.count(trace.population, rank), trace)
+                     for trace in learning.postsynaptic]
+        self.histories = {
+            name: make_history(e, self.partition.count(name, rank), len(learning.sampled[name]))
+            for name in self.plan.remembering
         }
-        self.histories = {name: make_history(self.partition.count(name, rank)) for name in self.plan.learning}
+        changes = {name: [e.steps(change.start_ms) for rule in p.rules for change in e.plasticity[rule].schedule]
+                   for name, p in e.plastic.items()}
+        self._rule_changes = {name: steps for name, steps in changes.items() if steps}
+        self._normalisations = {
+            (name, rule): e.steps(described.interval_ms)
+            for name, p in e.plastic.items() for rule in p.rules
+            if isinstance(described := e.plasticity[rule], Normalisation)
+        }
+        self._set_rules()
+        self._totals = {name: self._weight_totals(name, rule) for name, rule in self._normalisations}
         self.trains = {name: PoissonTrains(e, name, *place) for name in e.trains}
 
     def _build_recorders(self) -> None:
@@ -97,6 +104,8 @@ class Simulation:
 
         Raises
         ------
+        ExperimentError
+            If a function of the user's cannot be compiled.
         LaunchError
             If ranks differ in the engine's sources, versions or CPU type, so that their bits could differ.
         """
@@ -107,22 +116,25 @@ class Simulation:
                 f"rank {other} differs from rank 0 in Steelyard's version, its packages or its CPU type, and so could "
                 "differ in its results; start all ranks on one type of node from one installation"
             )
+        problems = self.ranks.broadcast(find_what_does_not_compile(self.experiment) if self.ranks.is_first else [])
+        if problems:
+            raise ExperimentError(problems)
         self.ranks.one_per_node_first(self._compile)
 
     def _compile(self) -> None:
-        self._block, self._prime = load_kernels(self.experiment)
+        self._kernels = load_kernels(self.plan)
         clock = self.neurons.clock
-        self._block(1, 0, clock, self.exchange, *self._arguments())     # no step, but every type is known
-        self._prime.compile(tuple(numba.typeof(argument) for argument in (0, self.exchange, *self._spikers())))
+        self._kernels.block(1, 0, clock, self.exchange, *self._arguments())     # no step, but every type is known
+        self._kernels.prime.compile(tuple(numba.typeof(argument) for argument in (0, self.exchange, *self._spikers())))
         for name in self.experiment.plastic:
-            catch_up(*self._learning(name), self.step)
+            self.present_weights(name)
 
     def start(self) -> None:
         """Collective. Announce the input spikes of the next step; what is recorded at the start is recorded."""
         for trains in self.trains.values():
             trains.start_at(self.step + 1)
         self._fill_trains(self.step + 1)
-        self._prime(self.step, self.exchange, *self._spikers())
+        self._kernels.prime(self.step, self.exchange, *self._spikers())
         self._note_events()
 
     def advance(self, last: int) -> int:
@@ -144,7 +156,7 @@ class Simulation:
             ready = self._fill_trains(self.step + 2)
             end = min(end, ready - 1)
             arguments = self._arguments()
-            self.step, status = self._block(self.step + 1, end, self.neurons.clock, self.exchange, *arguments)
+            self.step, status = self._kernels.block(self.step + 1, end, self.neurons.clock, self.exchange, *arguments)
             self._note_events()
         return status
 
@@ -155,10 +167,25 @@ class Simulation:
             return True
         return self.spikes.is_full(dict(zip(self.plan.spiking, self.most_spikes.tolist(), strict=True)))
 
-    def catch_up(self) -> None:
-        """Bring all plastic weights up to date with the spikes so far."""
-        for name in self.experiment.plastic:
-            catch_up(*self._learning(name), self.step)
+    def present_weights(self, projection: str) -> NDArray[Any]:
+        """Weights of a plastic projection on this rank as they are now [mV, or 1], by source, then target."""
+        part = self._plastic(projection)
+        weights = part.weights
+        if self.plan.learning.drifts(projection):
+            weights = np.empty_like(weights)
+        self._catch_up(projection, weights)
+        return weights
+
+    def _catch_up(self, projection: str, weights: NDArray[Any]) -> None:
+        named = self._named()
+        arguments = [named[name] for name in self.plan.learning.arguments(projection)]
+        getattr(self._kernels, f"catch_up_{projection}")(self.step, weights, self._plastic(projection), *arguments)
+
+    def _settle(self, projection: str) -> None:
+        """Bring a projection's own weights up to date to this step, whatever changes them from now on."""
+        part = self._plastic(projection)
+        self._catch_up(projection, part.weights)
+        part.epoch[0] = self.step
 
     def take_records(self) -> list[Record]:
         """Collective. Records of what was completed since the last call, for a segment."""
@@ -174,28 +201,45 @@ class Simulation:
             records += layout.degrees(name, first, size, rows.in_degree, out_degree, self.ranks.is_first)
         return records
 
-    def _learning(self, name: str) -> tuple[PlasticProjection, PresynapticTrace, History]:
-        p, tau = self.experiment.projections[name], self.plan.tau(name)
-        projection = self.projections[name]
-        assert isinstance(projection, PlasticProjection)
-        return projection, self.pre[p.source, tau], self.histories[p.target]
+    def _plastic(self, projection: str) -> PlasticProjection:
+        part = self.projections[projection]
+        assert isinstance(part, PlasticProjection)
+        return part
 
     def _spikers(self) -> list[Any]:
         return [*self.populations.values(), *(trains.train for trains in self.trains.values())]
 
     def _arguments(self) -> list[Any]:
-        return [
-            *self._spikers(),
-            *self.projections.values(),
-            *self.pre.values(),
-            *self.post.values(),
-            *self.histories.values(),
-            *self.neurons.observations.values(),
-            *self.spikes.records.values(),
-            self.neurons.spike_counts,
-            self.most_spikes,
-            self.progress,
-        ]
+        named = self._named()
+        return [named[name] for name in self.plan.arguments]
+
+    def _named(self) -> dict[str, Any]:
+        """What the kernels work on, as `Plan.arguments` names it."""
+        named: dict[str, Any] = {
+            "spike_counts": self.neurons.spike_counts, "most_spikes": self.most_spikes, "progress": self.progress
+        }
+        parts: dict[str, Any] = {
+            "neurons": self.populations,
+            "V": {name: population.V for name, population in self.populations.items()},
+            "train": {name: trains.train for name, trains in self.trains.items()},
+            "synapses": self.projections,
+            "rules": self.rules,
+            "epoch": {name: self._plastic(name).epoch for name in self.experiment.plastic},
+            "pre": dict(enumerate(self.pre)),
+            "post": dict(enumerate(self.post)),
+            "history": self.histories,
+            "observations": self.neurons.observations,
+            "spikes": self.spikes.records,
+        }
+        return named | {f"{kind}_{name}": part for kind, those in parts.items() for name, part in those.items()}
+
+    def _set_rules(self) -> None:
+        """Put the rules' parameters as they are in the next steps into the weights' number format."""
+        real = np.dtype(self.experiment.run.weight_dtype).type
+        self.rules = {
+            name: tuple(real(value) for value in self.plan.learning.parameters(name, self.step))
+            for name in self.experiment.plastic
+        }
 
     def _next_events(self) -> list[int]:
         events = [self.neurons.next_event(self.step)]
@@ -204,18 +248,44 @@ class Simulation:
             events.append((self.step // interval + 1) * interval)
         for drive in self.drives.values():
             events += [change for change in drive.changes if change > self.step]
+        for changes in self._rule_changes.values():
+            events += [change for change in changes if change > self.step]
+        for interval in self._normalisations.values():
+            events.append((self.step // interval + 1) * interval)
         return [event for event in events if event is not None]
 
     def _note_events(self) -> None:
         self.neurons.note(self.step)
         for name, drive in self.drives.items():
             drive.apply(self.step, self.populations[name].drive)
+        for (name, _), interval in self._normalisations.items():
+            if self.step and self.step % interval == 0:
+                self._normalise(name)
+        if changed := [name for name, steps in self._rule_changes.items() if self.step in steps]:
+            for name in changed:
+                self._settle(name)
+            self._set_rules()
         if self.experiment.recording.weights and self.weights:
             interval = self.experiment.steps(self.experiment.recording.weights.interval_ms)
             if self.step % interval == 0:
-                self.catch_up()
                 for name, recorder in self.weights.items():
-                    recorder.note(self.step, self._learning(name)[0])
+                    recorder.note(self.step, self._plastic(name), self.present_weights(name))
+
+    def _normalise(self, projection: str) -> None:
+        self._settle(projection)
+        totals = self._totals[projection]
+        normalise(self._plastic(projection), totals, np.empty_like(totals))
+
+    def _weight_totals(self, projection: str, rule: str) -> NDArray[np.float64]:
+        """Sum that a normalisation gives to the weights onto each local target [mV, or 1]."""
+        described, part = self.experiment.plasticity[rule], self._plastic(projection)
+        assert isinstance(described, Normalisation)
+        totals = np.empty(part.arrivals.shape[1])
+        if described.sum_mv is None:
+            sum_weights(part, totals)
+        else:
+            totals[:] = described.sum_mv * self.experiment.weight_scale(projection)
+        return totals
 
     def _fill_trains(self, step: int) -> int:
         """Collective. Make input spikes up to a step at least; return the last step for which they are made."""
@@ -244,16 +314,17 @@ class Simulation:
         Returns
         -------
         dict of str to ndarray
-            ``V/<population>`` [mV]; ``w/<population>`` [mV/ms] and ``waiting/<population>`` [steps] of neurons that
-            have them; ``I/<population>/<synapse>`` [mV/ms, or 1/ms], with what arrives before the next step;
-            ``weights/<projection>`` [mV] by target, then source, with ``pre/`` and ``post/<projection>``;
-            ``x/<projection>/pre`` and ``/post``: the traces.
+            ``V/<population>`` [mV]; ``<variable>/<population>`` of the neuron's other state variables, and
+            ``waiting/<population>`` [steps] of refractory ones; ``I/<population>/<synapse>`` [mV/ms, or 1/ms], with
+            what arrives before the next step; ``weights/<projection>`` [mV, or 1] by target, then source, with ``pre/``
+            and ``post/<projection>``; ``<trace>/<projection>/<rule>``: the traces.
         """
-        self.catch_up()
         e, state = self.experiment, {}
         for name, population in self.populations.items():
-            for variable in ("V", "w", "waiting"):
-                whole = self.ranks.concatenate(getattr(population, variable))
+            variables = {"V": population.V, "waiting": population.waiting}
+            variables |= dict(zip(model_of(e, name).state, population.state, strict=True))
+            for variable, values in variables.items():
+                whole = self.ranks.concatenate(values)
                 if whole.size:
                     state[f"{variable}/{name}"] = whole
             for k, kind in enumerate(e.synapses_of(name)):
@@ -265,15 +336,19 @@ class Simulation:
                         current += part.gain[0] * arrivals.astype(current.dtype)
                 state[f"I/{name}/{kind}"] = self.ranks.concatenate(current * population.decay[k])
         for name, p in e.plastic.items():
-            projection, pre, _ = self._learning(name)
             rows = self.rows[name]
             first, _ = self.partition.span(p.target, self.ranks.rank)
             source = np.repeat(np.arange(rows.row_start.size - 1), rows.out_degree)
             target = rows.targets.astype(np.int64) + first
             order = np.lexsort((source, target))
-            for key, values in (("pre", source), ("post", target), ("weights", projection.weights)):
+            for key, values in (("pre", source), ("post", target), ("weights", self.present_weights(name))):
                 state[f"{key}/{name}"] = self.ranks.concatenate(values[order])
-            since = np.minimum(self.step + 1 - pre.last, pre.decay.size - 1)
-            state[f"x/{name}/pre"] = pre.after * pre.decay[since]
-            state[f"x/{name}/post"] = self.ranks.concatenate(self.post[p.target, self.plan.tau(name)].value)
+            for (rule, trace), which in self.plan.learning.traces(name).items():
+                if trace.endswith("_pre"):
+                    pre = self.pre[self.plan.learning.presynaptic[which]]
+                    since = np.minimum(self.step + 1 - pre.last, pre.decay.size - 1)
+                    trace_values = pre.after * pre.decay[since]
+                else:
+                    trace_values = self.ranks.concatenate(self.post[self.plan.learning.postsynaptic[which]].value)
+                state[f"{trace}/{name}/{rule}"] = trace_values
         return state

@@ -58,11 +58,10 @@ class Twin:
             self._learn(new, name, everyone[p.source], fired[p.target])
         # 6 traces jump, 7 everything decays
         for name, p in e.plastic.items():
-            decay = scalar(self.decay(e.plasticity[p.plasticity].tau_ms))
-            for side, spikes in (("pre", everyone[p.source]), ("post", fired[p.target])):
-                x = new[f"x/{name}/{side}"]
-                np.add.at(x, spikes, scalar(1))
-                new[f"x/{name}/{side}"] = x * decay
+            for trace, tau in e.plasticity[p.plasticity].traces.items():
+                x = new[f"{trace}/{name}/{p.plasticity}"]
+                np.add.at(x, everyone[p.source] if trace.endswith("_pre") else fired[p.target], scalar(1))
+                new[f"{trace}/{name}/{p.plasticity}"] = x * scalar(self.decay(tau))
         for name in e.populations:
             for kind in e.synapses_of(name):
                 new[f"I/{name}/{kind}"] = new[f"I/{name}/{kind}"] * scalar(self.decay(e.synapses[kind].tau_ms))
@@ -80,7 +79,8 @@ class Twin:
         g = np.full_like(V, 1 / m.tau_m_ms)
         b = g * scalar(m.E_L_mv) + self._drive(name, n)
         if m.model != "lif":
-            b = b + scalar(m.spike_current) * np.exp((V - scalar(m.V_T_mv)) / scalar(m.Delta_T_mv))
+            given = m.spike_current_mv_per_ms
+            b = b + scalar(m.Delta_T_mv / m.tau_m_ms if given is None else given) * np.exp((V - scalar(m.V_T_mv)) / scalar(m.Delta_T_mv))
         for kind in e.synapses_of(name):
             reversal = getattr(e.synapses[kind], "reversal_mv", None)
             if reversal is None:
@@ -129,9 +129,9 @@ class Twin:
 
     def _learn(self, new: State, name: str, pre: NDArray[np.int64], post: NDArray[np.int64]) -> None:
         e, p = self.experiment, self.experiment.projections[name]
-        c: PairCoefficients = e.plasticity[p.plasticity].coefficients(e.weight_scale(name))
+        c: PairCoefficients = e.plasticity[p.plasticity].coefficients(e.weight_scale(name), e.weight_unit(name))
         w, mask = self.weights(new, name), self.connected[name]
-        x_pre, x_post = new[f"x/{name}/pre"], new[f"x/{name}/post"]
+        x_pre, x_post = (new[f"x_{side}/{name}/{p.plasticity}"] for side in ("pre", "post"))
         for k in pre:
             old = w[:, k]
             change = (c.a_pre[0] + c.a_pre[1] * old) + (c.b_pre[0] + c.b_pre[1] * old) * x_post

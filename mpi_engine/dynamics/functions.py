@@ -1,0 +1,106 @@
+"""Functions of neurons, synapses and rules, as a block kernel's text names and calls them.
+
+Built-in functions are imported from where they are defined. A user's are put into a module of their own, whose name is
+the hash of the file and of the number format, so that the text of a kernel that uses them changes with them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
+from typing import Any
+
+import numba
+import numpy as np
+from numba.core.errors import NumbaError
+
+from mpi_engine.compiled import part
+from mpi_engine.experiment import Experiment, Problem
+from mpi_engine.experiment.user import UserPart
+from mpi_engine.user import arguments_of, load
+
+Function = Callable[..., Any]
+
+
+class Functions:
+    """The functions that a kernel's text uses.
+
+    Attributes
+    ----------
+    lines : list of str
+        The text's lines that import and compile them.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def name(self, function: Function, alias: str, owner: UserPart | Any) -> str:
+        """Make a function known to the text under an alias, and return this.
+
+        Parameters
+        ----------
+        function : callable
+            Plain Python.
+        alias : str
+            What the text calls it.
+        owner : UserPart or other
+            The part of the experiment whose function it is.
+        """
+        module, name = function.__module__, function.__name__
+        if isinstance(owner, UserPart):
+            module, name = _user_module(function, alias, owner.source), alias
+        line = f"from {module} import {name} as _{alias}"
+        if line not in self.lines:
+            self.lines += [line, f"{alias} = part(_{alias})"]
+        return alias
+
+
+def _user_module(function: Function, alias: str, source: str) -> str:
+    real = function.__globals__["_real"]
+    digest = hashlib.sha256(f"{real.__name__}\n{source}".encode()).hexdigest()[:16]
+    module = sys.modules.setdefault(f"user_{digest}", ModuleType(f"user_{digest}"))
+    setattr(module, alias, function)
+    return module.__name__
+
+
+def call(function: Function, alias: str, known: Mapping[str, str]) -> str:
+    """Write a call of a function with the arguments that it asks for, given how each is written in the text."""
+    return f"{alias}({', '.join(known[name] for name in arguments_of(function))})"
+
+
+def parameter_class(name: str, parameters: list[str]) -> list[str]:
+    """Write the class of a function's ``p``."""
+    return [f"{name} = namedtuple({name!r}, {parameters!r})"]
+
+
+def find_what_does_not_compile(experiment: Experiment) -> list[Problem]:
+    """Compile each of the user's functions alone, so that a failure is told with its file and line."""
+    problems: list[Problem] = []
+    kinds: Mapping[str, Mapping[str, Any]] = {"neurons": experiment.neurons, "synapses": experiment.synapses, "plasticity": experiment.plasticity}
+    for kind, entries in kinds.items():
+        real = experiment.run.weight_dtype if kind == "plasticity" else experiment.run.state_dtype
+        for name, owner in entries.items():
+            if isinstance(owner, UserPart):
+                declared = load(owner.source, owner.file, owner.function, np.dtype(real).type)
+                problems += _problems(f"{kind}.{name}", owner.file, declared, np.dtype(real).type)
+    return problems
+
+
+def _problems(key: str, file: str, declared: Any, real: Any) -> Iterator[Problem]:
+    p = namedtuple("p", list(declared.parameters))(*map(real, declared.parameters.values()))
+    for function in (declared.function, getattr(declared, "reset", None), getattr(declared, "on_post", None)):
+        if function is None:
+            continue
+        types = [numba.typeof(p if name == "p" else real()) for name in arguments_of(function)]
+        try:
+            part(function).compile(tuple(types))
+        except NumbaError as error:
+            text = str(error)
+            found = re.findall(rf'File "{re.escape(file)}", line (\d+)', text)
+            reason = next((line for line in text.splitlines() if line.strip() and "Failed in" not in line), "")
+            line = found[-1] if found else "?"
+            yield Problem(f"{key}.file", file, f"line {line} cannot be compiled: {reason.strip()}")

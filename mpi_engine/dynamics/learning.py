@@ -1,0 +1,166 @@
+"""The text of what a plastic projection's synapses do: its rules with their traces and parameters put in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from mpi_engine.dynamics.functions import Function, Functions, call, parameter_class
+from mpi_engine.dynamics.plasticity import Trace, rule_functions, rule_parameters
+from mpi_engine.experiment import Experiment, Normalisation, UserRule
+from mpi_engine.user import arguments_of
+
+
+class Learning:
+    """Which traces all rules of an experiment follow, and the functions of each plastic projection.
+
+    Attributes
+    ----------
+    presynaptic, postsynaptic : dict of Trace to int
+        All traces, numbered.
+    sampled : dict of str to list of Trace
+        By population, the postsynaptic traces that a rule reads at postsynaptic spikes.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.e = experiment
+        followed = [trace for name in experiment.plastic for trace in self.traces(name).items()]
+        self.presynaptic = _number(trace for (_, side), trace in followed if side.endswith("_pre"))
+        self.postsynaptic = _number(trace for (_, side), trace in followed if side.endswith("_post"))
+        self.sampled: dict[str, list[Trace]] = {}
+        for name, p in experiment.plastic.items():
+            wanted = self.sampled.setdefault(p.target, [])
+            for (rule, side), trace in self.traces(name).items():
+                _, on_post = rule_functions(experiment, rule)
+                if side.endswith("_post") and on_post and side in arguments_of(on_post) and trace not in wanted:
+                    wanted.append(trace)
+
+    def rules(self, projection: str) -> list[str]:
+        """Names of a projection's rules that act at spikes."""
+        names = self.e.projections[projection].rules
+        return [name for name in names if not isinstance(self.e.plasticity[name], Normalisation)]
+
+    def traces(self, projection: str) -> dict[tuple[str, str], Trace]:
+        """Traces that a projection's rules follow, by rule and name."""
+        p, found = self.e.projections[projection], {}
+        for rule in self.rules(projection):
+            described = self.e.plasticity[rule]
+            pairing = getattr(described, "pairing", "all_to_all")
+            for name, tau_ms in described.traces.items():
+                found[rule, name] = Trace(p.source if name.endswith("_pre") else p.target, tau_ms, pairing)
+        return found
+
+    def parameters(self, projection: str, step: int) -> list[float]:
+        """Parameters of all of a projection's rules, in one row, in the steps after a given one."""
+        rows = [rule_parameters(self.e, projection, rule, step).values() for rule in self.rules(projection)]
+        return [value for row in rows for value in row]
+
+    def arguments(self, projection: str) -> dict[str, str]:
+        """Names of what a projection's functions read, and how a block kernel writes them."""
+        p, traces = self.e.projections[projection], self.traces(projection).values()
+        pre = [f"pre_{self.presynaptic[trace]}" for trace in traces if trace in self.presynaptic]
+        post = [f"post_{self.postsynaptic[trace]}" for trace in traces if trace in self.postsynaptic]
+        names = {name: name for name in (*pre, *post, f"history_{p.target}", f"rules_{projection}")}
+        names[f"V_{p.target}"] = f"neurons_{p.target}.V"
+        names[f"epoch_{projection}"] = f"synapses_{projection}.epoch"
+        return names
+
+    def drifts(self, projection: str) -> bool:
+        """Whether a projection's weights change between spikes."""
+        return any("drift0" in rule_parameters(self.e, projection, rule, 0) for rule in self.rules(projection))
+
+    def text(self, projection: str, functions: Functions) -> str:
+        """Write the three functions of a projection's rule, and the kernel that brings its weights up to date."""
+        names = ", ".join(self.arguments(projection))
+        lines: list[str] = []
+        for rule in self.rules(projection):
+            lines += parameter_class(f"p_{projection}_{rule}", list(rule_parameters(self.e, projection, rule, 0)))
+        bodies = {
+            f"on_post_{projection}(w, source, target, depth, learn)": self._on_post(projection, functions),
+            f"on_pre_{projection}(w, source, target, n, learn)": self._on_pre(projection, functions),
+        }
+        if self.drifts(projection):
+            bodies[f"bring_{projection}(w, source, target, n, learn)"] = self._drift(projection, "n", "0")
+        for head, body in bodies.items():
+            lines += ["", "", "@part", f"def {head}:", f"    {names} = learn", *(f"    {line}" for line in body),
+                      "    return w"]
+        history = f"history_{self.e.projections[projection].target}"
+        bring = f"bring_{projection}" if self.drifts(projection) else "unchanged"
+        lines += ["", "", f"deliver_{projection}, make_room_{projection}, catch_up_part_{projection} = "
+                          f"learning_of(on_post_{projection}, {bring}, on_pre_{projection})"]
+        lines += ["", "", "@kernel", f"def catch_up_{projection}(n, weights, synapses, {names}):",
+                  f"    catch_up_part_{projection}(synapses, {history}, n, ({names}), weights)", ""]
+        return "\n".join(lines)
+
+    def _on_pre(self, projection: str, functions: Functions) -> list[str]:
+        target = self.e.projections[projection].target
+        lines = []
+        for rule in self.rules(projection):
+            function, _ = rule_functions(self.e, rule)
+            known = {"w": "w", "V": f"V_{target}[target]"}
+            for (of, name), trace in self.traces(projection).items():
+                if of == rule:
+                    pre = trace in self.presynaptic and name.endswith("_pre")
+                    known[name] = (f"trace_at(pre_{self.presynaptic[trace]}, source, n)" if pre
+                                   else f"post_{self.postsynaptic[trace]}.value[target]")
+            lines += self._apply(projection, rule, function, f"on_pre_{rule}", known, functions)
+        return lines
+
+    def _on_post(self, projection: str, functions: Functions) -> list[str]:
+        target = self.e.projections[projection].target
+        lines = [f"n = history_{target}.steps[depth, target]"]
+        lines += self._drift(projection, "n", "depth + 1") if self.drifts(projection) else []
+        for rule in self.rules(projection):
+            _, function = rule_functions(self.e, rule)
+            if function is None:
+                continue
+            known = {"w": "w"}
+            for (of, name), trace in self.traces(projection).items():
+                if of == rule and name.endswith("_pre"):
+                    known[name] = f"trace_at(pre_{self.presynaptic[trace]}, source, n)"
+                elif of == rule and trace in self.sampled[target]:
+                    known[name] = f"history_{target}.samples[{self.sampled[target].index(trace)}, depth, target]"
+            lines += self._apply(projection, rule, function, f"on_post_{rule}", known, functions)
+        return lines
+
+    def _apply(self, projection: str, rule: str, function: Function, alias: str, known: Mapping[str, str],
+               functions: Functions) -> list[str]:
+        """Write a rule's change of the weight, rounded to its number format; a conductance stays at least zero."""
+        described = self.e.plasticity[rule]
+        alias = functions.name(function, alias, described)
+        changed = call(function, alias, {**known, "p": "p"})
+        if isinstance(described, UserRule) and described.schedule:
+            changed = f"w + p.rate * ({changed} - w)"
+        return [self._p(projection, rule), f"w = {self._rounded(projection, changed)}"]
+
+    def _drift(self, projection: str, step: str, depth: str) -> list[str]:
+        """Write the change since a weight's last event, by all rules that have one."""
+        p = self.e.projections[projection]
+        pre = next(self.presynaptic[trace] for (_, name), trace in self.traces(projection).items()
+                   if name.endswith("_pre"))
+        since = f"last_event(history_{p.target}, pre_{pre}, epoch_{projection}, source, target, {depth})"
+        lines = [f"steps = {step} - {since}"]
+        for rule in self.rules(projection):
+            if "drift0" in rule_parameters(self.e, projection, rule, 0):
+                changed = self._rounded(projection, "drifted(w, steps, p.drift0, p.drift1)")
+                lines += [self._p(projection, rule), f"w = {changed}"]
+        return lines
+
+    def _p(self, projection: str, rule: str) -> str:
+        """Write the construction of a rule's ``p`` from its part of the row of parameters."""
+        begin = 0
+        for other in self.rules(projection):
+            count = len(rule_parameters(self.e, projection, other, 0))
+            if other == rule:
+                break
+            begin += count
+        row = f"rules_{projection}"
+        return f"p = p_{projection}_{rule}({', '.join(f'{row}[{k}]' for k in range(begin, begin + count))})"
+
+    def _rounded(self, projection: str, weight: str) -> str:
+        rounded = f"np.{self.e.run.weight_dtype}({weight})"
+        conducts = self.e.conducts(self.e.projections[projection].synapse)
+        return f"max({rounded}, np.{self.e.run.weight_dtype}(0))" if conducts else rounded
+
+
+def _number(traces: Iterable[Trace]) -> dict[Trace, int]:
+    return {trace: number for number, trace in enumerate(dict.fromkeys(traces))}

@@ -1,0 +1,155 @@
+"""The text of a population's part of a step: synapses, membrane, threshold, reset."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+
+from mpi_engine.dynamics.functions import Functions, call, parameter_class
+from mpi_engine.dynamics.neurons import Model, model_of, parameters_of
+from mpi_engine.experiment import Experiment, UserSynapse
+from mpi_engine.user import SynapseModel, load
+
+
+class Membrane:
+    """Writes the functions of one population.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The network.
+    population : str
+        Which.
+    functions : Functions
+        Where the model's functions are made known.
+    """
+
+    def __init__(self, experiment: Experiment, population: str, functions: Functions) -> None:
+        self.e, self.population = experiment, population
+        self.kinds = experiment.synapses_of(population)
+        self.incoming = [name for name, p in experiment.projections.items() if p.target == population]
+        self.neuron = experiment.populations[population].neuron
+        self.model: Model = model_of(experiment, population)
+        self.parameters = parameters_of(experiment, population)
+        owner = experiment.neurons[self.neuron]
+        self.slope = functions.name(self.model.slope, f"slope_{self.neuron}", owner)
+        self.reset = functions.name(self.model.reset, f"reset_{self.neuron}", owner)
+        real = np.dtype(experiment.run.state_dtype).type
+        self.own: dict[str, tuple[SynapseModel, str]] = {}
+        for kind in self.kinds:
+            synapse = experiment.synapses[kind]
+            if isinstance(synapse, UserSynapse):
+                declared = cast(SynapseModel, load(synapse.source, synapse.file, synapse.function, real))
+                self.own[kind] = (declared, functions.name(declared.function, f"synapse_{kind}", synapse))
+
+    def text(self) -> str:
+        """Write the functions ``integrate_`` and ``reset_`` of the population."""
+        classes = parameter_class(f"p_{self.population}", list(self.parameters))
+        for kind, (declared, _) in self.own.items():
+            classes += parameter_class(f"p_{self.population}_{kind}", list(declared.parameters))
+        return "\n".join([*classes, "", "", *self._integrate(), "", "", *self._reset(), ""])
+
+    def _p(self, index: str) -> str:
+        """Write the construction of ``p`` for a neuron."""
+        rows = iter(range(len(self.parameters)))
+        terms = [f"varied[{next(rows)}, {index}]" if isinstance(value, np.ndarray) else f"c{k}"
+                 for k, value in enumerate(self.parameters.values())]
+        return f"p = p_{self.population}({', '.join(terms)})"
+
+    def _constants(self) -> list[str]:
+        """Write the loads of constant parameters, and of ``p`` where it is the same for all neurons."""
+        n = len(self.parameters)
+        lines = ["c, varied = neurons.parameters, neurons.varied"]
+        lines += [", ".join(f"c{k}" for k in range(n)) + ", = " + ", ".join(f"c[{k}]" for k in range(n)) + ","]
+        lines += [f"dt = c[{n}]"]
+        return lines if self.is_varied else [*lines, self._p("0")]
+
+    @property
+    def is_varied(self) -> bool:
+        """Whether a parameter differs between neurons."""
+        return any(isinstance(value, np.ndarray) for value in self.parameters.values())
+
+    def _integrate(self) -> list[str]:
+        e, name = self.e, self.population
+        state = {kind: e.variable_of(kind) for kind in self.kinds}
+        lines = ["V, drive, above, waiting = neurons.V, neurons.drive, neurons.above, neurons.waiting"]
+        lines += [f"s_{variable} = neurons.state[{k}]" for k, variable in enumerate(self.model.state)]
+        lines += [f"{s}, decay_{kind} = neurons.currents[{k}], neurons.decay[{k}]"
+                  for k, (kind, s) in enumerate(state.items())]
+        lines += [f"reversal_{kind} = neurons.reversal[{k}]" for k, kind in enumerate(self.kinds) if e.conducts(kind)]
+        lines += [f"n_{p}, gain_{p} = synapses_{p}.arrivals[slot(synapses_{p}, n)], synapses_{p}.gain[0]"
+                  for p in self.incoming]
+        lines += self._constants()
+        row, constant = 0, len(self.parameters) + 1
+        for kind, (declared, _) in self.own.items():
+            for variable in declared.state:
+                lines += [f"s_{kind}_{variable} = neurons.synaptic[{row}]"]
+                row += 1
+            terms = ", ".join(f"c[{constant + k}]" for k in range(len(declared.parameters)))
+            lines += [f"p_{kind} = p_{name}_{kind}({terms})"]
+            constant += len(declared.parameters)
+        loop = [self._p("i")] if self.is_varied else []
+        for kind, s in state.items():
+            loop += self._synapse(kind, s)
+        loop += self._membrane(state)
+        loop += [f"n_{p}[i] = 0" for p in self.incoming]
+        arguments = ", ".join(["n", "neurons", *(f"synapses_{p}" for p in self.incoming)])
+        return ["@part", f"def integrate_{name}({arguments}):", *_indent(lines), "    for i in range(V.size):",
+                *_indent(_indent(loop)), "    find_spikes(neurons)"]
+
+    def _synapse(self, kind: str, s: str) -> list[str]:
+        """Write one step of a current or conductance."""
+        of_kind = [p for p in self.incoming if self.e.projections[p].synapse == kind]
+        recurrent = [p for p in of_kind if self.e.projections[p].source in self.e.populations]
+        external = [p for p in of_kind if p not in recurrent]
+        if kind in self.own:
+            declared, alias = self.own[kind]
+            known = {variable: f"s_{kind}_{variable}[i]" for variable in declared.state}
+            arrived = " + ".join(f"gain_{p} * n_{p}[i]" for p in [*recurrent, *external])
+            values = ", ".join([*known.values(), f"{s}[i]"])
+            known |= {"arrived": arrived, "V": "V[i]", "dt": "dt", "p": f"p_{kind}"}
+            return [f"{values} = {call(declared.function, alias, known)}"]
+        # a recurrent spike arrives before the decay at the end of its own step, an input spike at the start of a step
+        before = f"{s}[i]" + "".join(f" + gain_{p} * n_{p}[i]" for p in recurrent)
+        decayed = f"({before}) * decay_{kind}" if recurrent else f"{before} * decay_{kind}"
+        return [f"{s}[i] = {decayed}" + "".join(f" + gain_{p} * n_{p}[i]" for p in external)]
+
+    def _membrane(self, state: dict[str, str]) -> list[str]:
+        """Write one step of the membrane potential and of the model's state variables."""
+        e, model = self.e, self.model
+        pulls = [f"{s}[i] * (reversal_{kind} - V[i])" if e.conducts(kind) else f"{s}[i]" for kind, s in state.items()]
+        lines = [f"I = {' + '.join([*pulls, 'drive[i]'])}"]
+        known = {"V": "V[i]", "I": "I", "p": "p"} | {variable: f"s_{variable}[i]" for variable in model.state}
+        variables = ["V", *model.state]
+        slopes = [f"slope_of_{variable}" for variable in variables]
+        lines += [f"{', '.join(slopes)} = {call(model.slope, self.slope, known)}"]
+        conductance = [f"{s}[i]" for kind, s in state.items() if e.conducts(kind)]
+        arrays = ["V", *(f"s_{variable}" for variable in model.state)]
+        for variable, array, slope in zip(variables, arrays, slopes, strict=True):
+            rate = [f"p.{model.decay[variable]}"] if variable in model.decay else []
+            rate += conductance if variable == "V" else []
+            if e.run.integrator == "exponential_euler" and rate:
+                after = f"exponential_euler({array}[i], {slope}, {' + '.join(rate)}, dt)"
+            else:
+                after = f"forward_euler({array}[i], {slope}, dt)"
+            lines += [f"{'v' if variable == 'V' else f'{array}[i]'} = {after}"]
+        if e.neurons[self.neuron].refractory_ms:
+            lines += ["v = V[i] if waiting[i] > 0 else v", "waiting[i] = max(waiting[i] - 1, 0)"]
+        return [*lines, f"above[i] = v >= p.{model.threshold}", f"V[i] = min(v, p.{model.threshold})"]
+
+    def _reset(self) -> list[str]:
+        lines = self._constants()
+        state = list(self.model.state)
+        known = {"V": "neurons.V[i]", "p": "p"} | {v: f"neurons.state[{k}, i]" for k, v in enumerate(state)}
+        values = ", ".join(known[variable] for variable in ("V", *state))
+        loop = ["i = neurons.fired[k]", *([self._p("i")] if self.is_varied else [])]
+        loop += [f"{values} = {call(self.model.reset, self.reset, known)}"]
+        if self.e.neurons[self.neuron].refractory_ms:
+            loop += ["neurons.waiting[i] = neurons.refractory[0]"]
+        return ["@part", f"def reset_all_{self.population}(neurons):", *_indent(lines),
+                "    for k in range(neurons.n_fired[0]):", *_indent(_indent(loop))]
+
+
+def _indent(lines: list[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
