@@ -29,7 +29,7 @@ from mpi_engine.dynamics.neurons import adaptation, announce, exponential, find_
 from mpi_engine.dynamics.plasticity import remember, update_postsynaptic, update_presynaptic
 from mpi_engine.dynamics.recorders import count_spikes, has_room, keep_spikes, observe
 from mpi_engine.dynamics.stimulus import announce_train
-from mpi_engine.dynamics.synapses import deliver, deliver_and_learn, make_room, slot
+from mpi_engine.dynamics.synapses import deliver, deliver_and_learn, deliver_weighted, make_room, slot
 from mpi_engine.network.exchange import exchange
 
 '''
@@ -260,7 +260,8 @@ def _deliver(plan: Plan, sources: Container[str]) -> list[str]:
         if p.source not in sources:
             continue
         if p.plasticity is None:
-            lines += [f"deliver(synapses_{name}, x, index_{p.source}, n)"]
+            deliver = "deliver_weighted" if p.has_drawn_weights else "deliver"
+            lines += [f"{deliver}(synapses_{name}, x, index_{p.source}, n)"]
         else:
             learning = ", ".join([*plan.traces(name), f"history_{p.target}"])
             lines += [f"deliver_and_learn(synapses_{name}, {learning}, x, index_{p.source}, n)"]

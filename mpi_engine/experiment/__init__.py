@@ -2,6 +2,7 @@
 
 from mpi_engine.experiment.base import (
     Distribution,
+    Geometry,
     Lognormal,
     Normal,
     Part,
@@ -13,7 +14,7 @@ from mpi_engine.experiment.base import (
     steps,
 )
 from mpi_engine.experiment.consistency import ExperimentError, Problem, find_warnings
-from mpi_engine.experiment.experiment import Experiment, Run, Seed
+from mpi_engine.experiment.experiment import Experiment, Run, Seed, blocks
 from mpi_engine.experiment.files import load_experiment, parse_experiment
 from mpi_engine.experiment.inputs import Current, Poisson
 from mpi_engine.experiment.plasticity import (
@@ -33,7 +34,7 @@ from mpi_engine.experiment.populations import (
     Population,
     Subpopulation,
 )
-from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent, Projection
+from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent, Profile, Projection
 from mpi_engine.experiment.recording import Rates, Recording, Statistics, Traces, Weights
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "ExponentialConductance",
     "ExponentialCurrent",
     "ExponentialIntegrateAndFire",
+    "Geometry",
     "HebbianHard",
     "HebbianSoft",
     "Homeostatic",
@@ -60,6 +62,7 @@ __all__ = [
     "Poisson",
     "Population",
     "Problem",
+    "Profile",
     "Projection",
     "Rates",
     "Recording",
@@ -72,6 +75,7 @@ __all__ = [
     "Value",
     "Weights",
     "average",
+    "blocks",
     "find_warnings",
     "highest",
     "load_experiment",

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt, model_validator
 
-from mpi_engine.experiment.base import Milliseconds, Part, Value
+from mpi_engine.experiment.base import Geometry, Milliseconds, Part, Value
 
 
 class IntegrateAndFire(Part):
@@ -152,10 +152,14 @@ class Population(Part):
         Number of neurons.
     neuron : str
         Name of an entry of `neurons`.
+    positions : {"line", "ring", "torus"}, optional
+        Where the neurons are, for probabilities that depend on distance: evenly spaced in the order of ids, at
+        (i + 1/2)/n on a line or ring of length 1, or drawn uniformly on a torus of sides 1.
     """
 
     size: PositiveInt
     neuron: str
+    positions: Geometry | None = None
 
 
 class Subpopulation(Part):

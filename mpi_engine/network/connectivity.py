@@ -2,24 +2,48 @@
 
 A rank draws the synapses of its neurons and nobody else's, so that the network does not depend on the ranks. They are
 kept as rows, one a source, of ascending local targets: a presynaptic spike walks one row. Every target is drawn twice,
-to count and to fill, so that construction needs no more memory than the result.
+to count and to fill, so that construction needs hardly more memory than the result. Each way of connecting draws the
+sources of some targets into a buffer; weights and delays are drawn for each synapse from the ids of its two ends.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.compiled import kernel, part
-from mpi_engine.experiment import Experiment
+from mpi_engine.experiment import Distribution, Experiment, blocks
+from mpi_engine.network.geometry import places_of, thin
 from mpi_engine.network.mathematics import log
 from mpi_engine.network.partition import Partition
-from mpi_engine.network.streams import Key, fill_words, mix64, stream_key, uniform, uniform53
+from mpi_engine.network.streams import (
+    Key,
+    Law,
+    draw,
+    draw_values,
+    fill_words,
+    law,
+    mix64,
+    philox,
+    stream_key,
+    uniform,
+    uniform53,
+)
 
 Targets = NDArray[np.uint16] | NDArray[np.int32]
 """Local indices of targets, in two bytes where these suffice."""
+
+Integers = NDArray[np.int64]
+
+DrawSome = Callable[[slice, NDArray[np.int32], Integers], int]
+"""Draws the sources of a run of targets into a buffer and notes where each target's end; returns how many had room."""
+
+BUFFER = 2**16
+"""Synapses that are drawn, or given their values, at once."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +58,14 @@ class Connectivity:
         Local index of the target, ascending within a row.
     in_degree : ndarray of int64, shape (n_local_target,)
         Synapses onto each of the rank's targets.
+    first_target : int
+        Id of the rank's first target.
     """
 
     row_start: NDArray[np.int64]
     targets: Targets
     in_degree: NDArray[np.int64]
+    first_target: int
 
     @property
     def out_degree(self) -> NDArray[np.int64]:
@@ -64,30 +91,133 @@ def connect(experiment: Experiment, projection: str, partition: Partition, rank:
     -------
     Connectivity
     """
-    description = experiment.projections[projection]
-    n_source = experiment.sizes[description.source]
-    first, last = partition.span(description.target, rank)
-    no_self = description.source == description.target and not description.self_connections
-    n_candidates = n_source - no_self
-    key = stream_key(experiment.seed.network, "connectivity", projection)
+    first, last = partition.span(experiment.projections[projection].target, rank)
+    return _connect(experiment, projection, first, last, _index_dtype(last - first))
+
+
+def connect_nobody(experiment: Experiment, projection: str, partition: Partition, rank: int) -> Connectivity:
+    """Go through `connect` without a target: what it compiles is then compiled."""
+    first, last = partition.span(experiment.projections[projection].target, rank)
+    return _connect(experiment, projection, first, first, _index_dtype(last - first))
+
+
+def _connect(experiment: Experiment, projection: str, first: int, last: int, dtype: type[Any]) -> Connectivity:
+    p = experiment.projections[projection]
+    sources, targets = (experiment.members(end)[1] for end in experiment.ends(projection))
+    ids = targets[np.searchsorted(targets, first) : np.searchsorted(targets, last)]
+    own = np.full(ids.size, sources.size)     # place of each target among the sources
+    if p.source == p.target and not p.self_connections:
+        own = np.searchsorted(sources, ids)
+        own[~np.isin(ids, sources)] = sources.size
     in_degree = np.zeros(last - first, np.int64)
-    row_start = np.zeros(n_source + 1, np.int64)
-    if description.in_degree is None:
-        probability = description.probability or 0.0
-        mean = probability * n_candidates
-        words = np.empty(4 * int((mean + 3 * mean**0.5) / 4 + 2), np.uint32)
-        _count_bernoulli(key, first, n_candidates, probability, no_self, words, row_start, in_degree)
-        targets = np.empty(row_start[-1], _index_dtype(last - first))
-        _fill_bernoulli(key, first, n_candidates, probability, no_self, words, row_start, in_degree, targets)
-    else:
-        mark = np.full(n_candidates, -1, np.int64)
-        sources = np.empty(description.in_degree, np.int64)
-        in_degree[:] = description.in_degree
-        _count_fixed(key, first, no_self, sources, mark, row_start, in_degree)
-        targets = np.empty(row_start[-1], _index_dtype(last - first))
-        mark[:] = -1
-        _fill_fixed(key, first, no_self, sources, mark, row_start, in_degree, targets)
-    return Connectivity(row_start, targets, in_degree)
+    row_start = np.zeros(experiment.sizes[p.source] + 1, np.int64)
+    candidates = sources.astype(np.int32)
+    start = _start_independent if p.in_degree is None else _start_distinct
+
+    def batches() -> Iterator[tuple[Integers, NDArray[np.int32], Integers]]:
+        return _batches(ids, candidates.size, start(experiment, projection, candidates, ids, own))
+
+    for some, chosen, ends in batches():
+        in_degree[some - first] = np.diff(ends, prepend=0)
+        _count(chosen, ends, row_start)
+    np.cumsum(row_start, out=row_start)
+    local_targets = np.empty(row_start[-1], dtype)
+    for some, chosen, ends in batches():
+        _fill(some - first, chosen, ends, row_start, local_targets)
+    _rewind(row_start)
+    return Connectivity(row_start, local_targets, in_degree, first)
+
+
+def _batches(
+    ids: Integers, n_candidates: int, draw_some: DrawSome
+) -> Iterator[tuple[Integers, NDArray[np.int32], Integers]]:
+    """Draw the sources of all targets, as many at a time as fit the buffer: targets, sources, ends; at least once."""
+    sources = np.empty(max(BUFFER, n_candidates), np.int32)
+    done = 0
+    while True:
+        ends = np.empty(ids.size - done, np.int64)
+        n = draw_some(slice(done, None), sources, ends)
+        yield ids[done : done + n], sources, ends[:n]
+        done += n
+        if done == ids.size:
+            return
+
+
+def _start_independent(
+    experiment: Experiment, projection: str, candidates: NDArray[np.int32], ids: Integers, own: Integers
+) -> DrawSome:
+    """Connect every pair with a probability: one, or one for each pair of blocks, or one that falls with distance."""
+    p = experiment.projections[projection]
+    matrix = np.array(p.probability if isinstance(p.probability, list) else [[p.probability]])
+    _, targets = experiment.members(experiment.ends(projection)[1])
+    row_edges, edges = blocks(targets.size, matrix.shape[0]), blocks(candidates.size, matrix.shape[1])
+    rows = np.searchsorted(row_edges, np.searchsorted(targets, ids), side="right") - 1
+    mean = float((matrix @ np.diff(edges)).max())
+    words = np.empty(4 * int((mean + 3 * mean**0.5) / 4 + 2), np.uint32)
+    key = stream_key(experiment.seed.network, "connectivity", projection)
+    places = places_of(experiment, projection)
+    distance_key = stream_key(experiment.seed.network, "distance", projection)
+
+    def draw_some(some: slice, sources: NDArray[np.int32], ends: Integers) -> int:
+        n = _draw_independent(key, ids[some], own[some], rows[some], edges, matrix, words, candidates, sources, ends)
+        if places is not None:
+            thin(distance_key, places, ids[some][:n], sources, ends)
+        return n
+
+    return draw_some
+
+
+def _start_distinct(
+    experiment: Experiment, projection: str, candidates: NDArray[np.int32], ids: Integers, own: Integers
+) -> DrawSome:
+    """Give every target a number of distinct sources: one for all, or each its own."""
+    in_degree = experiment.projections[projection].in_degree
+    assert in_degree is not None
+    key = stream_key(experiment.seed.network, "connectivity", projection)
+    degree_key = stream_key(experiment.seed.network, "in_degree", projection)
+    first = ids[0] if ids.size else 0
+    drawn = draw_values(in_degree, degree_key, first, ids[-1] - first + 1 if ids.size else 0)[ids - first]
+    degrees = np.clip(np.rint(drawn), 0, candidates.size - (own < candidates.size)).astype(np.int64)
+    mark = np.full(candidates.size, -1, np.int64)
+
+    def draw_some(some: slice, sources: NDArray[np.int32], ends: Integers) -> int:
+        return _draw_distinct(key, ids[some], own[some], degrees[some], mark, candidates, sources, ends)
+
+    return draw_some
+
+
+def draw_for_synapses(
+    value: float | Distribution,
+    key: Key,
+    rows: Connectivity,
+    convert: Callable[[NDArray[np.float64]], NDArray[Any]],
+    dtype: Any,
+) -> NDArray[Any]:
+    """Draw a number for each synapse: a function of the ids of its source and its target.
+
+    Parameters
+    ----------
+    value : float or Distribution
+        What is drawn from.
+    key : Key
+        The stream.
+    rows : Connectivity
+        The synapses.
+    convert : callable
+        Makes of drawn numbers what is kept.
+    dtype : numpy.dtype
+        In which format.
+
+    Returns
+    -------
+    ndarray, shape (n_synapses,)
+    """
+    kept, drawn = np.empty(rows.targets.size, dtype), np.empty(BUFFER)
+    for begin in range(0, kept.size or 1, BUFFER):     # at least once, so that it is compiled
+        some = drawn[: kept.size - begin]
+        _draw_run(law(value), key, rows.row_start, rows.targets, rows.first_target, begin, some)
+        kept[begin : begin + BUFFER] = convert(some)
+    return kept
 
 
 def synapse_hashes(experiment: Experiment, projection: str, rows: Connectivity, first_target: int,
@@ -113,106 +243,122 @@ def _index_dtype(n_local: int) -> type[np.uint16] | type[np.int32]:
 
 
 @part
-def _inverse_log(probability: float) -> float:
-    return 1.0 / log(1.0 - probability) if probability < 1.0 else 0.0
-
-
-@part
 def _next_source(source: int, word: int, inverse_log: float) -> int:
     """Skip a geometrically distributed number of unconnected candidates."""
     return source + 1 + int(log(uniform(word)) * inverse_log)
 
 
-@part
-def _skip_self(source: int, target: int, no_self: bool) -> int:
-    return source + (no_self and source >= target)
+@kernel
+def _draw_independent(
+    key: Key,
+    ids: Integers,
+    own: Integers,
+    rows: Integers,
+    edges: Integers,
+    matrix: NDArray[np.float64],
+    words: NDArray[np.uint32],
+    candidates: NDArray[np.int32],
+    sources: NDArray[np.int32],
+    ends: Integers,
+) -> int:
+    """Draw sources independently, with the probability of each block; candidates are numbered without the target."""
+    filled = 0
+    for i in range(ids.size):
+        target, self, row = ids[i], own[i], rows[i]
+        used, counter = words.size, 0
+        for block in range(edges.size - 1):
+            probability = matrix[row, block]
+            if probability == 0.0:
+                continue
+            inverse_log = 1.0 / log(1.0 - probability) if probability < 1.0 else 0.0
+            source, stop = edges[block] - (self < edges[block]) - 1, edges[block + 1] - (self < edges[block + 1])
+            while True:
+                if used == words.size:
+                    fill_words(key, target, counter, words)
+                    used, counter = 0, counter + words.size // 4
+                source = _next_source(source, words[used], inverse_log)
+                used += 1
+                if source >= stop:
+                    break
+                if filled == sources.size:
+                    return i
+                sources[filled] = candidates[source + (source >= self)]
+                filled += 1
+        ends[i] = filled
+    return ids.size
 
 
 @kernel
-def _count_bernoulli(key: Key, first: int, n: int, probability: float, no_self: bool, words: NDArray[np.uint32],
-                     row_start: NDArray[np.int64], in_degree: NDArray[np.int64]) -> None:
-    inverse_log = _inverse_log(probability)
-    for local in range(in_degree.size):
-        source, block, degree = -1, 0, 0
-        while source < n:
-            fill_words(key, first + local, block, words)
-            block += words.size // 4
-            for word in words:
-                source = _next_source(source, word, inverse_log)
-                if source >= n:
-                    break
-                degree += 1
-                row_start[_skip_self(source, first + local, no_self) + 1] += 1
-        in_degree[local] = degree
-    for source in range(row_start.size - 1):
-        row_start[source + 1] += row_start[source]
-
-
-@kernel
-def _fill_bernoulli(key: Key, first: int, n: int, probability: float, no_self: bool, words: NDArray[np.uint32],
-                    row_start: NDArray[np.int64], in_degree: NDArray[np.int64], targets: Targets) -> None:
-    inverse_log = _inverse_log(probability)
-    for local in range(in_degree.size):
-        source, block = -1, 0
-        while source < n:
-            fill_words(key, first + local, block, words)
-            block += words.size // 4
-            for word in words:
-                source = _next_source(source, word, inverse_log)
-                if source >= n:
-                    break
-                row = _skip_self(source, first + local, no_self)
-                targets[row_start[row]] = local
-                row_start[row] += 1
-    _rewind(row_start)
-
-
-@part
-def _choose_sources(key: Key, target: int, sources: NDArray[np.int64], mark: NDArray[np.int64]) -> None:
+def _draw_distinct(
+    key: Key,
+    ids: Integers,
+    own: Integers,
+    degrees: Integers,
+    mark: Integers,
+    candidates: NDArray[np.int32],
+    sources: NDArray[np.int32],
+    ends: Integers,
+) -> int:
     """Draw distinct sources by Floyd's algorithm; `mark` remembers for which target a source was last drawn."""
-    n, k = mark.size, sources.size
-    words = np.empty(4, np.uint32)
-    for draw in range(k):
-        if draw % 2 == 0:
-            fill_words(key, target, draw // 2, words)
-        u = uniform53(words[2 * (draw % 2)], words[2 * (draw % 2) + 1])
-        highest = n - k + draw
-        source = min(int(u * (highest + 1)), highest)
-        if mark[source] == target:
-            source = highest
-        mark[source] = target
-        sources[draw] = source
+    filled = 0
+    for i in range(ids.size):
+        target, self, k = ids[i], own[i], degrees[i]
+        n = candidates.size - (self < candidates.size)
+        if filled + k > sources.size:
+            return i
+        for number in range(k):
+            if number % 2 == 0:
+                a, b, c, d = philox(key, target, number // 2, 0, 0)
+            else:
+                a, b = c, d
+            u = uniform53(a, b)
+            highest = n - k + number
+            source = min(int(u * (highest + 1)), highest)
+            if mark[source] == target:
+                source = highest
+            mark[source] = target
+            sources[filled + number] = candidates[source + (source >= self)]
+        filled += k
+        ends[i] = filled
+    return ids.size
 
 
 @kernel
-def _count_fixed(key: Key, first: int, no_self: bool, sources: NDArray[np.int64], mark: NDArray[np.int64],
-                 row_start: NDArray[np.int64], in_degree: NDArray[np.int64]) -> None:
-    for local in range(in_degree.size):
-        _choose_sources(key, first + local, sources, mark)
-        for source in sources:
-            row_start[_skip_self(source, first + local, no_self) + 1] += 1
-    for source in range(row_start.size - 1):
-        row_start[source + 1] += row_start[source]
+def _count(sources: NDArray[np.int32], ends: Integers, row_start: Integers) -> None:
+    """Add to each row's length, kept in the place where the next row will start."""
+    for k in range(ends[-1] if ends.size else 0):
+        row_start[sources[k] + 1] += 1
 
 
 @kernel
-def _fill_fixed(key: Key, first: int, no_self: bool, sources: NDArray[np.int64], mark: NDArray[np.int64],
-                row_start: NDArray[np.int64], in_degree: NDArray[np.int64], targets: Targets) -> None:
-    for local in range(in_degree.size):
-        _choose_sources(key, first + local, sources, mark)
-        for source in sources:
-            row = _skip_self(source, first + local, no_self)
-            targets[row_start[row]] = local
-            row_start[row] += 1
-    _rewind(row_start)
+def _fill(local: Integers, sources: NDArray[np.int32], ends: Integers, row_start: Integers, targets: Targets) -> None:
+    """Append targets to the rows of their sources; each row's start moves on to where the next target goes."""
+    begin = 0
+    for i in range(ends.size):
+        for k in range(begin, ends[i]):
+            targets[row_start[sources[k]]] = local[i]
+            row_start[sources[k]] += 1
+        begin = ends[i]
 
 
-@part
-def _rewind(row_start: NDArray[np.int64]) -> None:
+@kernel
+def _rewind(row_start: Integers) -> None:
     """Move every row's start back by one row: filling has moved it to the row's end."""
     for source in range(row_start.size - 1, 0, -1):
         row_start[source] = row_start[source - 1]
     row_start[0] = 0
+
+
+@kernel
+def _draw_run(law: Law, key: Key, row_start: Integers, targets: Targets, first_target: int, begin: int,
+              values: NDArray[np.float64]) -> None:
+    """Draw numbers for a run of synapses."""
+    source = np.searchsorted(row_start, begin, side="right") - 1
+    for i in range(values.size):
+        while row_start[source + 1] <= begin + i:
+            source += 1
+        high, low, _, _ = philox(key, source, first_target + targets[begin + i], 0, 0)
+        values[i] = draw(law, high, low)
 
 
 @kernel

@@ -19,9 +19,9 @@ from mpi_engine.dynamics.plasticity import (
     make_presynaptic_trace,
 )
 from mpi_engine.dynamics.stimulus import Drive, PoissonTrains
-from mpi_engine.dynamics.synapses import PlasticProjection, StaticProjection, catch_up, make_projection
+from mpi_engine.dynamics.synapses import AnyProjection, PlasticProjection, catch_up, make_projection
 from mpi_engine.experiment import Experiment
-from mpi_engine.network.connectivity import connect
+from mpi_engine.network.connectivity import connect, connect_nobody
 from mpi_engine.network.exchange import Exchange, make_exchange
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import LaunchError, Ranks
@@ -56,9 +56,16 @@ class Simulation:
         self.partition = partition or Partition.even(experiment.sizes, self.ranks.size)
         self.step = 0
         self.plan = Plan(experiment)
+        self.ranks.one_per_node_first(self._compile_construction)
         self._build_network()
         self._build_recorders()
         self._build_exchange()
+
+    def _compile_construction(self) -> None:
+        """Load the kernels that draw the network, compiled if they are not in the cache."""
+        for name in self.experiment.projections:
+            rows = connect_nobody(self.experiment, name, self.partition, self.ranks.rank)
+            make_projection(self.experiment, name, rows)
 
     def _build_network(self) -> None:
         e, rank = self.experiment, self.ranks.rank
@@ -66,7 +73,7 @@ class Simulation:
         self.populations: dict[str, Population] = {name: make_population(e, name, *place) for name in e.populations}
         self.drives = {name: Drive(e, name, *place) for name in e.populations}
         self.rows = {name: connect(e, name, *place) for name in e.projections}
-        self.projections: dict[str, StaticProjection | PlasticProjection] = {
+        self.projections: dict[str, AnyProjection] = {
             name: make_projection(e, name, rows) for name, rows in self.rows.items()
         }
         self.pre = {pair: make_presynaptic_trace(e, *pair) for pair in self.plan.presynaptic}
