@@ -66,7 +66,7 @@ def _lines(found: list[Findings], e: Experiment) -> Iterator[Line]:
         yield _rate_by_net_input(found, population)
     for name, p in e.plastic.items():
         rule = e.plasticity[p.plasticity or ""]
-        if isinstance(rule, Homeostatic) and {p.source, p.target} <= set(e.recording.spikes):
+        if isinstance(rule, Homeostatic) and not p.parts and {p.source, p.target} <= set(e.recording.spikes):
             yield _rate_seen_by_plasticity(found, name, rule.target_rate_hz)
     for population in e.populations:
         for synapse in e.synapses_of(population):

@@ -11,8 +11,9 @@ from mpi_engine.experiment.experiment import Experiment
 from mpi_engine.experiment.inputs import Current
 from mpi_engine.experiment.plasticity import HebbianHard, Homeostatic
 from mpi_engine.experiment.populations import AdaptiveExponential
-from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent
+from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent, Projection
 
+MAX_SIZE = 2**31 - 1
 MAX_STEPS = 2**31 - 2
 MAX_IN_DEGREE = 2**16 - 1
 MAX_DELAY_STEPS = 2**15
@@ -126,11 +127,10 @@ def _subpopulations(e: Experiment) -> Iterator[Problem]:
             yield from _reference(f"{key}.population", some.population, list(e.populations), "population")
             continue
         size = e.populations[some.population].size
-        if some.neurons is not None and some.neurons[-1] >= size:
-            yield Problem(f"{key}.neurons", str(some.neurons[-1]), f"{some.population} has only {size} neurons")
-        elif some.first + (some.count or 1) > size:
-            end, number = ("first", some.first) if some.count is None else ("count", some.count)
-            remedy = f"the slice ends beyond {some.population}, which has {size} neurons"
+        if some.last >= size:
+            end = "neurons" if some.neurons is not None else "first" if some.count is None else "count"
+            number = some.last if some.neurons is not None else getattr(some, end)
+            remedy = f"{some.population} has only {size} neurons, counted from 0; the last one named is {some.last}"
             yield Problem(f"{key}.{end}", str(number), remedy)
     for name, p in e.projections.items():
         for end, part, population in p.parts:
@@ -235,10 +235,18 @@ def _times(e: Experiment) -> Iterator[Problem]:
             yield Problem(key, _shown(p.delay_ms), remedy)
 
 
-def _connections(e: Experiment) -> Iterator[Problem]:
+def _connected(e: Experiment) -> Iterator[tuple[str, Projection]]:
+    """Go through the projections whose ends exist, so that one mistake is not several."""
+    possible = {name: size for name, size in e.sizes.items() if size <= MAX_SIZE}
+    sound = [name for name, some in e.subpopulations.items() if some.last < possible.get(some.population, 0)]
     for name, p in e.projections.items():
-        if p.source not in e.sizes or p.target not in e.populations:
-            continue
+        known = p.source in possible and p.target in possible and p.target in e.populations
+        if known and all(part in sound for _, part, _ in p.parts):
+            yield name, p
+
+
+def _connections(e: Experiment) -> Iterator[Problem]:
+    for name, p in _connected(e):
         key = f"projections.{name}"
         if isinstance(p.probability, list):
             shape = {"columns": len(p.probability[0]), "rows": len(p.probability)}
@@ -260,12 +268,10 @@ def _connections(e: Experiment) -> Iterator[Problem]:
 def _sizes(e: Experiment) -> Iterator[Problem]:
     sizes = e.sizes
     for name, size in sizes.items():
-        if size > 2**31 - 1:
+        if size > MAX_SIZE:
             part = "populations" if name in e.populations else "inputs"
-            yield Problem(f"{part}.{name}.size", str(size), "ids are 32 bits wide; at most 2147483647 is possible")
-    for name, p in e.projections.items():
-        if p.source not in sizes or p.target not in e.populations:
-            continue
+            yield Problem(f"{part}.{name}.size", str(size), f"ids are 32 bits wide; at most {MAX_SIZE} is possible")
+    for name, p in _connected(e):
         candidates = e.candidates(name)
         if isinstance(p.in_degree, int) and p.in_degree > candidates:
             remedy = f"{e.ends(name)[0]} offers only {candidates} sources; lower it"

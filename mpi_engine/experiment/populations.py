@@ -191,3 +191,8 @@ class Subpopulation(Part):
         if not self.neurons or sorted(set(self.neurons)) != self.neurons:
             raise ValueError(f"neurons = {self.neurons}: name at least one, in ascending order, each once")
         return self
+
+    @property
+    def last(self) -> int:
+        """Index of a neuron that the population must have."""
+        return self.neurons[-1] if self.neurons is not None else self.first + (self.count or 1) - 1
