@@ -2,48 +2,27 @@
 
 A rank draws the synapses of its neurons and nobody else's, so that the network does not depend on the ranks. They are
 kept as rows, one a source, of ascending local targets: a presynaptic spike walks one row. Every target is drawn twice,
-to count and to fill, so that construction needs hardly more memory than the result. Each way of connecting draws the
-sources of some targets into a buffer; weights and delays are drawn for each synapse from the ids of its two ends.
+to count and to fill, so that construction needs hardly more memory than the result. Weights
+and delays are drawn for each synapse from the ids of its two ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import kernel, part
-from mpi_engine.experiment import Distribution, Experiment, blocks
-from mpi_engine.network.geometry import places_of, thin
-from mpi_engine.network.mathematics import log
+from mpi_engine.compiled import kernel
+from mpi_engine.experiment import Distribution, Experiment
+from mpi_engine.network.drawing import BUFFER, draw_sources, find_candidates
 from mpi_engine.network.partition import Partition
-from mpi_engine.network.streams import (
-    Key,
-    Law,
-    draw,
-    draw_values,
-    fill_words,
-    law,
-    mix64,
-    philox,
-    stream_key,
-    uniform,
-    uniform53,
-)
+from mpi_engine.network.streams import Key, Law, draw, law, mix64, philox, stream_key
 
 Targets = NDArray[np.uint16] | NDArray[np.int32]
 """Local indices of targets, in two bytes where these suffice."""
-
-Integers = NDArray[np.int64]
-
-DrawSome = Callable[[slice, NDArray[np.int32], Integers], int]
-"""Draws the sources of a run of targets into a buffer and notes where each target's end; returns how many had room."""
-
-BUFFER = 2**16
-"""Synapses that are drawn, or given their values, at once."""
 
 
 @dataclass(frozen=True)
@@ -102,88 +81,18 @@ def connect_nobody(experiment: Experiment, projection: str, partition: Partition
 
 
 def _connect(experiment: Experiment, projection: str, first: int, last: int, dtype: type[Any]) -> Connectivity:
-    p = experiment.projections[projection]
-    sources, targets = (experiment.members(end)[1] for end in experiment.ends(projection))
-    ids = targets[np.searchsorted(targets, first) : np.searchsorted(targets, last)]
-    own = np.full(ids.size, sources.size)     # place of each target among the sources
-    if p.source == p.target and not p.self_connections:
-        own = np.searchsorted(sources, ids)
-        own[~np.isin(ids, sources)] = sources.size
+    candidates = find_candidates(experiment, projection, first, last)
+    row_start = np.zeros(experiment.sizes[experiment.projections[projection].source] + 1, np.int64)
     in_degree = np.zeros(last - first, np.int64)
-    row_start = np.zeros(experiment.sizes[p.source] + 1, np.int64)
-    candidates = sources.astype(np.int32)
-    start = _start_independent if p.in_degree is None else _start_distinct
-
-    def batches() -> Iterator[tuple[Integers, NDArray[np.int32], Integers]]:
-        return _batches(ids, candidates.size, start(experiment, projection, candidates, ids, own))
-
-    for some, chosen, ends in batches():
-        in_degree[some - first] = np.diff(ends, prepend=0)
-        _count(chosen, ends, row_start)
+    for ids, sources, ends in draw_sources(experiment, projection, candidates):
+        in_degree[ids - first] = np.diff(ends, prepend=0)
+        _count(sources, ends, row_start)
     np.cumsum(row_start, out=row_start)
-    local_targets = np.empty(row_start[-1], dtype)
-    for some, chosen, ends in batches():
-        _fill(some - first, chosen, ends, row_start, local_targets)
+    targets = np.empty(row_start[-1], dtype)
+    for ids, sources, ends in draw_sources(experiment, projection, candidates):
+        _fill(ids - first, sources, ends, row_start, targets)
     _rewind(row_start)
-    return Connectivity(row_start, local_targets, in_degree, first)
-
-
-def _batches(
-    ids: Integers, n_candidates: int, draw_some: DrawSome
-) -> Iterator[tuple[Integers, NDArray[np.int32], Integers]]:
-    """Draw the sources of all targets, as many at a time as fit the buffer: targets, sources, ends; at least once."""
-    sources = np.empty(max(BUFFER, n_candidates), np.int32)
-    done = 0
-    while True:
-        ends = np.empty(ids.size - done, np.int64)
-        n = draw_some(slice(done, None), sources, ends)
-        yield ids[done : done + n], sources, ends[:n]
-        done += n
-        if done == ids.size:
-            return
-
-
-def _start_independent(
-    experiment: Experiment, projection: str, candidates: NDArray[np.int32], ids: Integers, own: Integers
-) -> DrawSome:
-    """Connect every pair with a probability: one, or one for each pair of blocks, or one that falls with distance."""
-    p = experiment.projections[projection]
-    matrix = np.array(p.probability if isinstance(p.probability, list) else [[p.probability]])
-    _, targets = experiment.members(experiment.ends(projection)[1])
-    row_edges, edges = blocks(targets.size, matrix.shape[0]), blocks(candidates.size, matrix.shape[1])
-    rows = np.searchsorted(row_edges, np.searchsorted(targets, ids), side="right") - 1
-    mean = float((matrix @ np.diff(edges)).max())
-    words = np.empty(4 * int((mean + 3 * mean**0.5) / 4 + 2), np.uint32)
-    key = stream_key(experiment.seed.network, "connectivity", projection)
-    places = places_of(experiment, projection)
-    distance_key = stream_key(experiment.seed.network, "distance", projection)
-
-    def draw_some(some: slice, sources: NDArray[np.int32], ends: Integers) -> int:
-        n = _draw_independent(key, ids[some], own[some], rows[some], edges, matrix, words, candidates, sources, ends)
-        if places is not None:
-            thin(distance_key, places, ids[some][:n], sources, ends)
-        return n
-
-    return draw_some
-
-
-def _start_distinct(
-    experiment: Experiment, projection: str, candidates: NDArray[np.int32], ids: Integers, own: Integers
-) -> DrawSome:
-    """Give every target a number of distinct sources: one for all, or each its own."""
-    in_degree = experiment.projections[projection].in_degree
-    assert in_degree is not None
-    key = stream_key(experiment.seed.network, "connectivity", projection)
-    degree_key = stream_key(experiment.seed.network, "in_degree", projection)
-    first = ids[0] if ids.size else 0
-    drawn = draw_values(in_degree, degree_key, first, ids[-1] - first + 1 if ids.size else 0)[ids - first]
-    degrees = np.clip(np.rint(drawn), 0, candidates.size - (own < candidates.size)).astype(np.int64)
-    mark = np.full(candidates.size, -1, np.int64)
-
-    def draw_some(some: slice, sources: NDArray[np.int32], ends: Integers) -> int:
-        return _draw_distinct(key, ids[some], own[some], degrees[some], mark, candidates, sources, ends)
-
-    return draw_some
+    return Connectivity(row_start, targets, in_degree, first)
 
 
 def draw_for_synapses(
@@ -242,96 +151,16 @@ def _index_dtype(n_local: int) -> type[np.uint16] | type[np.int32]:
     return np.uint16 if n_local <= 2**16 else np.int32
 
 
-@part
-def _next_source(source: int, word: int, inverse_log: float) -> int:
-    """Skip a geometrically distributed number of unconnected candidates."""
-    return source + 1 + int(log(uniform(word)) * inverse_log)
-
-
 @kernel
-def _draw_independent(
-    key: Key,
-    ids: Integers,
-    own: Integers,
-    rows: Integers,
-    edges: Integers,
-    matrix: NDArray[np.float64],
-    words: NDArray[np.uint32],
-    candidates: NDArray[np.int32],
-    sources: NDArray[np.int32],
-    ends: Integers,
-) -> int:
-    """Draw sources independently, with the probability of each block; candidates are numbered without the target."""
-    filled = 0
-    for i in range(ids.size):
-        target, self, row = ids[i], own[i], rows[i]
-        used, counter = words.size, 0
-        for block in range(edges.size - 1):
-            probability = matrix[row, block]
-            if probability == 0.0:
-                continue
-            inverse_log = 1.0 / log(1.0 - probability) if probability < 1.0 else 0.0
-            source, stop = edges[block] - (self < edges[block]) - 1, edges[block + 1] - (self < edges[block + 1])
-            while True:
-                if used == words.size:
-                    fill_words(key, target, counter, words)
-                    used, counter = 0, counter + words.size // 4
-                source = _next_source(source, words[used], inverse_log)
-                used += 1
-                if source >= stop:
-                    break
-                if filled == sources.size:
-                    return i
-                sources[filled] = candidates[source + (source >= self)]
-                filled += 1
-        ends[i] = filled
-    return ids.size
-
-
-@kernel
-def _draw_distinct(
-    key: Key,
-    ids: Integers,
-    own: Integers,
-    degrees: Integers,
-    mark: Integers,
-    candidates: NDArray[np.int32],
-    sources: NDArray[np.int32],
-    ends: Integers,
-) -> int:
-    """Draw distinct sources by Floyd's algorithm; `mark` remembers for which target a source was last drawn."""
-    filled = 0
-    for i in range(ids.size):
-        target, self, k = ids[i], own[i], degrees[i]
-        n = candidates.size - (self < candidates.size)
-        if filled + k > sources.size:
-            return i
-        for number in range(k):
-            if number % 2 == 0:
-                a, b, c, d = philox(key, target, number // 2, 0, 0)
-            else:
-                a, b = c, d
-            u = uniform53(a, b)
-            highest = n - k + number
-            source = min(int(u * (highest + 1)), highest)
-            if mark[source] == target:
-                source = highest
-            mark[source] = target
-            sources[filled + number] = candidates[source + (source >= self)]
-        filled += k
-        ends[i] = filled
-    return ids.size
-
-
-@kernel
-def _count(sources: NDArray[np.int32], ends: Integers, row_start: Integers) -> None:
+def _count(sources: NDArray[np.int32], ends: NDArray[np.int64], row_start: NDArray[np.int64]) -> None:
     """Add to each row's length, kept in the place where the next row will start."""
     for k in range(ends[-1] if ends.size else 0):
         row_start[sources[k] + 1] += 1
 
 
 @kernel
-def _fill(local: Integers, sources: NDArray[np.int32], ends: Integers, row_start: Integers, targets: Targets) -> None:
+def _fill(local: NDArray[np.int64], sources: NDArray[np.int32], ends: NDArray[np.int64],
+          row_start: NDArray[np.int64], targets: Targets) -> None:
     """Append targets to the rows of their sources; each row's start moves on to where the next target goes."""
     begin = 0
     for i in range(ends.size):
@@ -342,7 +171,7 @@ def _fill(local: Integers, sources: NDArray[np.int32], ends: Integers, row_start
 
 
 @kernel
-def _rewind(row_start: Integers) -> None:
+def _rewind(row_start: NDArray[np.int64]) -> None:
     """Move every row's start back by one row: filling has moved it to the row's end."""
     for source in range(row_start.size - 1, 0, -1):
         row_start[source] = row_start[source - 1]
@@ -350,7 +179,7 @@ def _rewind(row_start: Integers) -> None:
 
 
 @kernel
-def _draw_run(law: Law, key: Key, row_start: Integers, targets: Targets, first_target: int, begin: int,
+def _draw_run(law: Law, key: Key, row_start: NDArray[np.int64], targets: Targets, first_target: int, begin: int,
               values: NDArray[np.float64]) -> None:
     """Draw numbers for a run of synapses."""
     source = np.searchsorted(row_start, begin, side="right") - 1

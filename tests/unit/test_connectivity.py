@@ -11,7 +11,7 @@ from scipy import stats
 
 from mpi_engine.dynamics.synapses import make_projection
 from mpi_engine.experiment import Experiment, Seed, parse_experiment
-from mpi_engine.network import connectivity
+from mpi_engine.network import connectivity, drawing
 from mpi_engine.network.connectivity import connect
 from mpi_engine.network.geometry import positions
 from mpi_engine.network.partition import Partition
@@ -193,7 +193,8 @@ def test_nothing_depends_on_cuts_or_the_buffer(way: dict[str, Any], monkeypatch:
     experiment = network(**way, **DRAWN)
     whole = {of: dense(experiment, of=of) for of in ("connected", "weights", "steps")}
     assert np.all((whole["weights"] > 0) == whole["connected"])
-    monkeypatch.setattr(connectivity, "BUFFER", 100)
+    for module in (connectivity, drawing):
+        monkeypatch.setattr(module, "BUFFER", 100)
     for cuts in ([0, N], [0, 300, N], [0, 0, 1, 1, 222, 599, N], [0, 137, N, N]):
         for of, values in whole.items():
             assert np.array_equal(dense(experiment, cuts, of), values)
