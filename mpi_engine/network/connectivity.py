@@ -164,9 +164,11 @@ def _fill(local: NDArray[np.int64], sources: NDArray[np.int32], ends: NDArray[np
     """Append targets to the rows of their sources; each row's start moves on to where the next target goes."""
     begin = 0
     for i in range(ends.size):
+        target = local[i]
         for k in range(begin, ends[i]):
-            targets[row_start[sources[k]]] = local[i]
-            row_start[sources[k]] += 1
+            row = sources[k]
+            targets[row_start[row]] = target
+            row_start[row] += 1
         begin = ends[i]
 
 
