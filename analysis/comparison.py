@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from analysis.correlations import common_mode_error, pair_statistics
 from analysis.findings import BLOCKS, Findings
 from analysis.spikes import trace_average, window_counts
-from analysis.theory.balance import NoBalance, balanced_rates, mean_field, mean_in_degree
+from analysis.theory.balance import NoBalance, balanced_rates, mean_field
 from analysis.theory.covariance import asynchronous_count_covariance, correlated_count_covariance
 from analysis.verdict import Estimate, Line, Range, number
 from analysis.weights import charge
@@ -66,7 +66,7 @@ def _lines(found: list[Findings], e: Experiment) -> Iterator[Line]:
         yield _rate_by_net_input(found, population)
     for name, p in e.plastic.items():
         rule = e.plasticity[p.plasticity or ""]
-        if isinstance(rule, Homeostatic) and {p.source, p.target} <= set(e.recording.spikes):
+        if isinstance(rule, Homeostatic) and not p.parts and {p.source, p.target} <= set(e.recording.spikes):
             yield _rate_seen_by_plasticity(found, name, rule.target_rate_hz)
     for population in e.populations:
         for synapse in e.synapses_of(population):
@@ -127,7 +127,7 @@ def _balanced_rate(f: Findings, population: str) -> tuple[float, float] | None:
     acting = {}
     for name, p in e.projections.items():
         weight = f.felt_weight_mv(name) if name in e.plastic else e.named_weight(name)
-        expected = 1e-3 * mean_in_degree(e, name) * f.rate_hz(p.source)
+        expected = 1e-3 * e.expected_in_degree(name)[0] * f.rate_hz(p.source)
         if expected == 0:
             return None
         acting[name] = weight * charge(e, name) * f.arrivals_khz(name) / expected

@@ -71,23 +71,16 @@ class Coupling:
     tau_ms: float
 
 
-def mean_in_degree(experiment: Experiment, projection: str) -> float:
-    """Give the expected number of synapses of a projection on each of its targets."""
-    p = experiment.projections[projection]
-    if p.in_degree is not None:
-        return float(p.in_degree)
-    candidates = experiment.sizes[p.source] - (p.source == p.target and not p.self_connections)
-    return (p.probability or 0.0) * candidates
-
-
 def couplings(experiment: Experiment, weights_mv: Mapping[str, float] | None = None) -> Iterator[Coupling]:
     """Go through the projections as mean-field couplings; parameters as for `mean_field`."""
     names = list(experiment.sizes)
     if experiment.has_conductances:
         raise NoBalance("no prediction: the mean field here is one of current-based synapses")
     for name, p in experiment.projections.items():
+        if p.parts or isinstance(p.probability, list):
+            raise NoBalance(f"no prediction: {name} connects parts of a population differently")
         weight = (weights_mv or {}).get(name, experiment.named_weight(name)) * experiment.weight_scale(name)
-        strength = mean_in_degree(experiment, name) * weight / sqrt(experiment.n_neurons)
+        strength = experiment.expected_in_degree(name)[0] * weight / sqrt(experiment.n_neurons)
         yield Coupling(names.index(p.target), names.index(p.source), strength, experiment.synapses[p.synapse].tau_ms)
 
 

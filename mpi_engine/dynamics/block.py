@@ -35,7 +35,7 @@ from mpi_engine.dynamics.plasticity import (
 )
 from mpi_engine.dynamics.recorders import count_spikes, has_room, keep_spikes, observe
 from mpi_engine.dynamics.stimulus import announce_train
-from mpi_engine.dynamics.synapses import deliver, learning_of, slot
+from mpi_engine.dynamics.synapses import deliver, deliver_weighted, learning_of, slot
 from mpi_engine.network.exchange import exchange
 
 '''
@@ -198,7 +198,8 @@ def _deliver(plan: Plan, sources: Container[str]) -> list[str]:
         if p.source not in sources:
             continue
         if not p.rules:
-            lines += [f"deliver(synapses_{name}, x, index_{p.source}, n)"]
+            deliver = "deliver_weighted" if p.has_drawn_weights else "deliver"
+            lines += [f"{deliver}(synapses_{name}, x, index_{p.source}, n)"]
         else:
             lines += [f"deliver_{name}(synapses_{name}, history_{p.target}, x, index_{p.source}, n, learn_{name})"]
     return lines

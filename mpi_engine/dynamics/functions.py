@@ -80,7 +80,9 @@ def parameter_class(name: str, parameters: list[str]) -> list[str]:
 def find_what_does_not_compile(experiment: Experiment) -> list[Problem]:
     """Compile each of the user's functions alone, so that a failure is told with its file and line."""
     problems: list[Problem] = []
-    kinds: Mapping[str, Mapping[str, Any]] = {"neurons": experiment.neurons, "synapses": experiment.synapses, "plasticity": experiment.plasticity}
+    kinds: Mapping[str, Mapping[str, Any]] = {
+        "neurons": experiment.neurons, "synapses": experiment.synapses, "plasticity": experiment.plasticity
+    }
     for kind, entries in kinds.items():
         real = experiment.run.weight_dtype if kind == "plasticity" else experiment.run.state_dtype
         for name, owner in entries.items():

@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 from mpi_engine.compiled import kernel, part
 from mpi_engine.dynamics.neurons import Population
 from mpi_engine.dynamics.plasticity import History
-from mpi_engine.experiment import Experiment, UserSynapse
-from mpi_engine.network.connectivity import Connectivity, Targets
+from mpi_engine.experiment import Experiment, UserSynapse, highest
+from mpi_engine.network.connectivity import Connectivity, Targets, draw_for_synapses
 from mpi_engine.network.exchange import Exchange
+from mpi_engine.network.streams import stream_key
+
+Steps = NDArray[np.uint8] | NDArray[np.uint16]
+"""Delays of synapses in steps, in one byte where it suffices."""
 
 
 class StaticProjection(NamedTuple):
@@ -30,6 +34,8 @@ class StaticProjection(NamedTuple):
         Spikes under way to each target; step n takes and refills the slots that `delays` name.
     delays : ndarray of int64, shape (2,)
         Steps from the delivery of a spike to the step that takes it, and number of slots.
+    steps : ndarray of uint8 or uint16, shape (n_synapses,)
+        These steps for each synapse; empty where they are common to all.
     gain : ndarray, shape (1,)
         Current [mV/ms], or conductance [1/ms], of one arrival.
     """
@@ -38,6 +44,33 @@ class StaticProjection(NamedTuple):
     targets: Targets
     arrivals: NDArray[np.uint16]
     delays: NDArray[np.int64]
+    steps: Steps
+    gain: NDArray[np.float32]
+
+
+class WeightedProjection(NamedTuple):
+    """A projection that does not learn, with a weight for each synapse.
+
+    Parameters
+    ----------
+    row_start, targets
+        As in `StaticProjection`.
+    weights : ndarray, shape (n_synapses,)
+        Weights as they act [mV, or 1 for a conductance].
+    arrivals : ndarray, shape (n_slots, n)
+        Sum of the weights of the spikes under way, each target's in the order of steps and sources.
+    delays, steps
+        As in `StaticProjection`.
+    gain : ndarray, shape (1,)
+        Current or conductance of an arrival of unit weight [1/ms].
+    """
+
+    row_start: NDArray[np.int64]
+    targets: Targets
+    weights: NDArray[np.float32]
+    arrivals: NDArray[np.float32]
+    delays: NDArray[np.int64]
+    steps: Steps
     gain: NDArray[np.float32]
 
 
@@ -52,7 +85,7 @@ class PlasticProjection(NamedTuple):
         Weights as they act [mV], up to date with the postsynaptic spikes before `visited`.
     arrivals : ndarray, shape (n_slots, n)
         Sum of the weights of the spikes under way [mV].
-    delays
+    delays, steps
         As in `StaticProjection`. Learning sees spikes when they happen, not when they arrive.
     gain : ndarray, shape (1,)
         Current of an arrival of unit weight [1/ms].
@@ -69,60 +102,118 @@ class PlasticProjection(NamedTuple):
     weights: NDArray[np.float32]
     arrivals: NDArray[np.float32]
     delays: NDArray[np.int64]
+    steps: Steps
     gain: NDArray[np.float32]
     visited: NDArray[np.int32]
     oldest: NDArray[np.int32]
     epoch: NDArray[np.int32]
 
 
-def make_projection(experiment: Experiment, name: str, rows: Connectivity) -> StaticProjection | PlasticProjection:
+AnyProjection = StaticProjection | WeightedProjection | PlasticProjection
+
+
+def make_projection(experiment: Experiment, name: str, rows: Connectivity) -> AnyProjection:
     """Make a rank's part of a projection, with its initial weights."""
-    description = experiment.projections[name]
-    state, weight_dtype = np.dtype(experiment.run.state_dtype), experiment.run.weight_dtype
-    synapse, n = experiment.synapses[description.synapse], rows.in_degree.size
-    per_tau = 1.0 if isinstance(synapse, UserSynapse) else 1 / synapse.tau_ms
-    weight = experiment.initial_weight(name)
-    delays = _delays(experiment, name)
-    if not description.rules:
-        gain = np.array([weight * per_tau], state)
-        return StaticProjection(rows.row_start, rows.targets, np.zeros((delays[1], n), np.uint16), delays, gain)
+    p = experiment.projections[name]
+    state = np.dtype(experiment.run.state_dtype)
+    synapse = experiment.synapses[p.synapse]
+    n, per_tau = rows.in_degree.size, 1.0 if isinstance(synapse, UserSynapse) else 1 / synapse.tau_ms
+    delays, steps = _delays(experiment, name, rows)
+    if not p.rules and not p.has_drawn_weights:
+        gain = np.array([experiment.initial_weight(name) * per_tau], state)
+        return StaticProjection(rows.row_start, rows.targets, np.zeros((delays[1], n), np.uint16), delays, steps, gain)
+    arrivals, gain = np.zeros((delays[1], n), state), np.array([per_tau], state)
+    weights = _initial_weights(experiment, name, rows)
+    if not p.rules:
+        return WeightedProjection(rows.row_start, rows.targets, weights, arrivals, delays, steps, gain)
     return PlasticProjection(
         rows.row_start,
         rows.targets,
-        weights=np.full(rows.targets.size, weight, weight_dtype),
-        arrivals=np.zeros((delays[1], n), state),
+        weights=weights,
+        arrivals=arrivals,
         delays=delays,
-        gain=np.array([per_tau], state),
+        steps=steps,
+        gain=gain,
         visited=np.ones(rows.row_start.size - 1, np.int32),
         oldest=np.ones(1, np.int32),
         epoch=np.zeros(1, np.int32),
     )
 
 
-def _delays(experiment: Experiment, name: str) -> NDArray[np.int64]:
+def _initial_weights(experiment: Experiment, name: str, rows: Connectivity) -> NDArray[np.float32]:
+    """Draw every synapse's weight as it acts, or give all the same."""
+    p, dtype = experiment.projections[name], np.dtype(experiment.run.weight_dtype)
+    if not p.has_drawn_weights:
+        return np.full(rows.targets.size, experiment.initial_weight(name), dtype)
+    key, factor = stream_key(experiment.seed.network, "weight", name), experiment.weight_scale(name)
+    return draw_for_synapses(p.given_weight, key, rows, lambda drawn: drawn * factor, dtype)
+
+
+def _delays(experiment: Experiment, name: str, rows: Connectivity) -> tuple[NDArray[np.int64], Steps]:
     """Count steps from delivery to arrival, and slots; inputs are delivered before a step takes its slot."""
-    p = experiment.projections[name]
+    p, dt = experiment.projections[name], experiment.run.dt_ms
     recurrent = p.source in experiment.populations
     if p.delay_ms is None:
-        return np.array([1, 1] if recurrent else [0, 1], np.int64)
-    steps = experiment.steps(p.delay_ms)
-    return np.array([steps, steps if recurrent else steps + 1], np.int64)
+        return np.array([1, 1] if recurrent else [0, 1], np.int64), np.empty(0, np.uint8)
+    longest = experiment.steps(highest(p.delay_ms))
+    delays = np.array([longest, longest if recurrent else longest + 1], np.int64)
+    dtype: Any = np.uint8 if longest < 2**8 else np.uint16
+    if isinstance(p.delay_ms, float):
+        return delays, np.empty(0, dtype)
+    key = stream_key(experiment.seed.network, "delay", name)
+    steps = draw_for_synapses(p.delay_ms, key, rows, lambda drawn: np.clip(np.rint(drawn / dt), 1, longest), dtype)
+    return delays, steps
 
 
 @part
-def slot(projection: StaticProjection | PlasticProjection, n: int) -> int:
+def slot(projection: AnyProjection, n: int) -> int:
     """Slot of the arrivals that step n takes."""
     return n % projection.delays[1]
+
+
+@part
+def slot_of_synapse(projection: AnyProjection, now: int, synapse: int) -> int:
+    """Slot in which a spike that is delivered at the slot `now` arrives through one synapse."""
+    place = now + projection.steps[synapse]
+    return place - projection.delays[1] if place >= projection.delays[1] else place
 
 
 @part
 def deliver(projection: StaticProjection, x: Exchange, index: int, n: int) -> None:
     """Count the arrivals of a source population's spikes."""
     arrivals = projection.arrivals[slot(projection, n + projection.delays[0])]
+    now = slot(projection, n)
     for k in range(x.offsets[index], x.offsets[index + 1]):
         source = x.fired[k]
-        for target in projection.targets[projection.row_start[source] : projection.row_start[source + 1]]:
-            arrivals[target] += 1
+        begin, end = projection.row_start[source], projection.row_start[source + 1]
+        if projection.steps.size == 0:
+            for target in projection.targets[begin:end]:
+                arrivals[target] += 1
+        else:
+            for s in range(begin, end):
+                projection.arrivals[slot_of_synapse(projection, now, s), projection.targets[s]] += 1
+
+
+@part
+def deliver_weighted(projection: WeightedProjection, x: Exchange, index: int, n: int) -> None:
+    """Add up the arrivals of a source population's spikes, in ascending order of sources."""
+    for k in range(x.offsets[index], x.offsets[index + 1]):
+        arrive(projection, x.fired[k], n)
+
+
+@part
+def arrive(projection: WeightedProjection | PlasticProjection, source: int, n: int) -> None:
+    """Add the weights of a row to what arrives in the steps that its spike reaches."""
+    begin, end = projection.row_start[source], projection.row_start[source + 1]
+    targets, weights = projection.targets[begin:end], projection.weights[begin:end]
+    if projection.steps.size == 0:
+        arrivals = projection.arrivals[slot(projection, n + projection.delays[0])]
+        for s in range(targets.size):
+            arrivals[targets[s]] += weights[s]
+    else:
+        now = slot(projection, n)
+        for s in range(targets.size):
+            projection.arrivals[slot_of_synapse(projection, now, begin + s), targets[s]] += weights[s]
 
 
 class Learning(NamedTuple):
@@ -171,7 +262,6 @@ def learning_of(on_post: Any, bring: Any, on_pre: Any) -> Learning:
 
         In ascending order of sources, so that each target adds its inputs in that order.
         """
-        arrivals = projection.arrivals[slot(projection, n + projection.delays[0])]
         k = x.offsets[index]
         while k < x.offsets[index + 1]:
             source, n_spikes = x.fired[k], 1
@@ -184,8 +274,7 @@ def learning_of(on_post: Any, bring: Any, on_pre: Any) -> Learning:
             for s in range(targets.size):
                 weights[s] = bring(weights[s], source, targets[s], n, learn)
             for _ in range(n_spikes):
-                for s in range(targets.size):
-                    arrivals[targets[s]] += weights[s]
+                arrive(projection, source, n)
             for _ in range(n_spikes):
                 for s in range(targets.size):
                     weights[s] = on_pre(weights[s], source, targets[s], n, learn)

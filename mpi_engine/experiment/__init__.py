@@ -2,6 +2,7 @@
 
 from mpi_engine.experiment.base import (
     Distribution,
+    Geometry,
     Lognormal,
     Normal,
     Part,
@@ -13,7 +14,7 @@ from mpi_engine.experiment.base import (
     steps,
 )
 from mpi_engine.experiment.consistency import ExperimentError, Problem, find_warnings
-from mpi_engine.experiment.experiment import Experiment, Run, Seed
+from mpi_engine.experiment.experiment import Experiment, Run, Seed, blocks
 from mpi_engine.experiment.files import load_experiment, parse_experiment
 from mpi_engine.experiment.inputs import Current, Poisson
 from mpi_engine.experiment.plasticity import (
@@ -38,7 +39,13 @@ from mpi_engine.experiment.populations import (
     Subpopulation,
     UserNeuron,
 )
-from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent, Projection, UserSynapse
+from mpi_engine.experiment.projections import (
+    ExponentialConductance,
+    ExponentialCurrent,
+    Profile,
+    Projection,
+    UserSynapse,
+)
 from mpi_engine.experiment.recording import Rates, Recording, Statistics, Traces, Weights
 
 __all__ = [
@@ -50,6 +57,7 @@ __all__ = [
     "ExponentialConductance",
     "ExponentialCurrent",
     "ExponentialIntegrateAndFire",
+    "Geometry",
     "HebbianHard",
     "HebbianSoft",
     "Homeostatic",
@@ -67,6 +75,7 @@ __all__ = [
     "Poisson",
     "Population",
     "Problem",
+    "Profile",
     "Projection",
     "Rates",
     "Recording",
@@ -83,6 +92,7 @@ __all__ = [
     "Value",
     "Weights",
     "average",
+    "blocks",
     "find_warnings",
     "highest",
     "load_experiment",

@@ -3,9 +3,19 @@
 from __future__ import annotations
 
 from math import exp
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, FiniteFloat, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    FiniteFloat,
+    PositiveInt,
+    Tag,
+    model_validator,
+)
 
 Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
 """A positive duration [ms]."""
@@ -72,6 +82,19 @@ Value = Annotated[
     Discriminator(_which),
 ]
 """A number, or a distribution from which each neuron or synapse draws its own."""
+
+
+Count = Annotated[
+    Annotated[PositiveInt, Tag("number")]
+    | Annotated[Uniform, Tag("uniform")]
+    | Annotated[Normal, Tag("normal")]
+    | Annotated[Lognormal, Tag("lognormal")],
+    Discriminator(_which),
+]
+"""A whole number, or a distribution from which each neuron draws one, rounded."""
+
+Geometry = Literal["line", "ring", "torus"]
+"""A space in which neurons have positions."""
 
 
 def lowest(value: float | Distribution) -> float:

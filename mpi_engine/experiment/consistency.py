@@ -6,15 +6,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
-from mpi_engine.experiment.base import divides, lowest
+from mpi_engine.experiment.base import Distribution, Part, average, divides, highest, lowest
 from mpi_engine.experiment.experiment import Experiment
 from mpi_engine.experiment.inputs import Current
 from mpi_engine.experiment.plasticity import Homeostatic, Normalisation, PairRule
-from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent
+from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent, Projection
 
+MAX_SIZE = 2**31 - 1
 MAX_STEPS = 2**31 - 2
 MAX_IN_DEGREE = 2**16 - 1
 MAX_DELAY_STEPS = 2**15
+CUT = " (a normal distribution is cut at six standard deviations)"
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ def find_problems(experiment: Experiment) -> list[Problem]:
 
 def find_structural_problems(experiment: Experiment) -> list[Problem]:
     """List what is inconsistent apart from times, which can be judged only against a valid time step."""
-    return [*_references(experiment), *_weights(experiment), *_sizes(experiment), *_recorders(experiment)]
+    problems = [*_references(experiment), *_subpopulations(experiment), *_weights(experiment)]
+    return [*problems, *_connections(experiment), *_sizes(experiment), *_recorders(experiment)]
 
 
 def _reference(key: str, name: str, known: list[str], what: str) -> Iterator[Problem]:
@@ -94,19 +97,15 @@ def _references(e: Experiment) -> Iterator[Problem]:
     for part, names, reserved in (("synapses", e.synapses, "total"), ("populations", e.populations, "rates")):
         if reserved in names:
             yield Problem(f"{part}.{reserved}", "", "the run file needs this name itself; choose another")
-    for name, part_of in e.subpopulations.items():
-        yield from _reference(f"subpopulations.{name}.population", part_of.population, list(e.populations), "population")
-        if name in e.populations or name in e.inputs:
-            owner = "a population" if name in e.populations else "an input"
-            yield Problem(f"subpopulations.{name}", "", f"{owner} has this name already; rename one of them")
     for name, source in e.inputs.items():
         if isinstance(source, Current):
             yield from _reference(f"inputs.{name}.target", source.target, list(e.populations), "population")
     for name, projection in e.projections.items():
         key = f"projections.{name}"
-        sources = [*e.populations, *e.trains]
+        sources = [*e.populations, *e.subpopulations, *e.trains]
+        targets = [*e.populations, *e.subpopulations]
         yield from _reference(f"{key}.source", projection.source, sources, "population or spiking input")
-        yield from _reference(f"{key}.target", projection.target, list(e.populations), "population")
+        yield from _reference(f"{key}.target", projection.target, targets, "population")
         yield from _reference(f"{key}.synapse", projection.synapse, list(e.synapses), "synapse")
         for rule in projection.rules:
             yield from _reference(f"{key}.plasticity", rule, list(e.plasticity), "plasticity rule")
@@ -117,12 +116,35 @@ def _references(e: Experiment) -> Iterator[Problem]:
         yield from _reference(f"recording.traces.{name}", name, list(e.populations), "population")
 
 
+def _subpopulations(e: Experiment) -> Iterator[Problem]:
+    for name, some in e.subpopulations.items():
+        key = f"subpopulations.{name}"
+        if name in e.populations or name in e.inputs:
+            owner = "a population" if name in e.populations else "an input"
+            yield Problem(key, "", f"{owner} has this name already; rename one of them")
+        if some.population not in e.populations:
+            yield from _reference(f"{key}.population", some.population, list(e.populations), "population")
+            continue
+        size = e.populations[some.population].size
+        if some.last >= size:
+            end = "neurons" if some.neurons is not None else "first" if some.count is None else "count"
+            number = some.last if some.neurons is not None else getattr(some, end)
+            remedy = f"{some.population} has only {size} neurons, counted from 0; the last one named is {some.last}"
+            yield Problem(f"{key}.{end}", str(number), remedy)
+    for name, p in e.projections.items():
+        for end, part, population in p.parts:
+            if part in e.subpopulations and e.subpopulations[part].population != population:
+                remedy = f"is no subpopulation of {population}; name it as the {end.partition('_')[0]} instead"
+                yield Problem(f"projections.{name}.{end}", repr(part), remedy)
+            yield from _reference(f"projections.{name}.{end}", part, list(e.subpopulations), "subpopulation")
+
+
 def _weights(e: Experiment) -> Iterator[Problem]:
     for name, p in e.projections.items():
-        given = p.weight if p.weight_mv is None else p.weight_mv
+        given = average(p.given_weight)
         for rule_name in p.rules:
             rule = e.plasticity.get(rule_name)
-            if isinstance(rule, Homeostatic) and given and rule.weight_norm_mv * given < 0:
+            if isinstance(rule, Homeostatic) and rule.weight_norm_mv * given < 0:
                 remedy = f"the weights of {name} have the other sign: the rule would drive rates away from its target"
                 yield Problem(f"plasticity.{rule_name}.weight_norm_mv", f"{rule.weight_norm_mv:g}", remedy)
         if len(set(p.rules)) < len(p.rules):
@@ -131,17 +153,21 @@ def _weights(e: Experiment) -> Iterator[Problem]:
         key = f"projections.{name}"
         if isinstance(synapse, ExponentialCurrent):
             if p.weight is not None:
-                yield Problem(f"{key}.weight", f"{p.weight:g}", f"{p.synapse} is a current: give weight_mv")
+                yield Problem(f"{key}.weight", _shown(p.weight), f"{p.synapse} is a current: give weight_mv")
             if p.match_at_mv is not None:
                 remedy = f"{p.synapse} is a current: only weights of conductances are matched; leave it out"
                 yield Problem(f"{key}.match_at_mv", f"{p.match_at_mv:g}", remedy)
         elif isinstance(synapse, ExponentialConductance) and p.weight_mv is not None:
             if p.match_at_mv is None:
                 remedy = f"{p.synapse} is a conductance: give weight, or match_at_mv beside weight_mv"
-                yield Problem(f"{key}.weight_mv", f"{p.weight_mv:g}", remedy)
-            elif p.weight_mv * (synapse.reversal_mv - p.match_at_mv) < 0 or synapse.reversal_mv == p.match_at_mv:
+                yield Problem(f"{key}.weight_mv", _shown(p.weight_mv), remedy)
+            elif given * (synapse.reversal_mv - p.match_at_mv) < 0 or synapse.reversal_mv == p.match_at_mv:
                 remedy = f"gives a negative conductance with the reversal potential {synapse.reversal_mv:g} mV"
                 yield Problem(f"{key}.match_at_mv", f"{p.match_at_mv:g}", f"{remedy}; check both and the weight's sign")
+
+
+def _shown(value: float | Distribution) -> str:
+    return str(value.model_dump()) if isinstance(value, Part) else f"{value:g}"
 
 
 def _durations(e: Experiment) -> dict[str, float | None]:
@@ -150,7 +176,8 @@ def _durations(e: Experiment) -> dict[str, float | None]:
     durations: dict[str, float | None] = {"run.duration_ms": e.run.duration_ms}
     durations |= {"recording.segment_ms": recording.segment_ms, "recording.sample_ms": recording.sample_ms}
     durations |= {f"neurons.{name}.refractory_ms": neuron.refractory_ms for name, neuron in e.neurons.items()}
-    durations |= {f"projections.{name}.delay_ms": p.delay_ms for name, p in e.projections.items()}
+    common = {name: p.delay_ms for name, p in e.projections.items() if isinstance(p.delay_ms, float)}
+    durations |= {f"projections.{name}.delay_ms": delay for name, delay in common.items()}
     durations |= {f"inputs.{name}.start_ms": current.start_ms for name, current in e.currents.items()}
     durations |= {f"inputs.{name}.stop_ms": current.stop_ms for name, current in e.currents.items()}
     for name, rule in e.plasticity.items():
@@ -195,46 +222,66 @@ def _times(e: Experiment) -> Iterator[Problem]:
             remedy = f"is more than a spike in a step of {dt:g} ms; lower it, or give the input more trains"
             yield Problem(f"inputs.{name}.rate_hz", f"{train.rate_hz:g}", remedy)
     for name, p in e.projections.items():
-        if p.delay_ms is not None and e.steps(p.delay_ms) > MAX_DELAY_STEPS:
-            remedy = f"is above {MAX_DELAY_STEPS} steps of run.dt_ms; lower it"
-            yield Problem(f"projections.{name}.delay_ms", f"{p.delay_ms:g}", remedy)
+        key = f"projections.{name}.delay_ms"
+        if isinstance(p.delay_ms, Part) and lowest(p.delay_ms) < dt:
+            remedy = f"reaches down to {lowest(p.delay_ms):.3g} ms, below run.dt_ms = {dt:g}; raise or narrow it"
+            yield Problem(key, _shown(p.delay_ms), f"{remedy}{CUT}")
+        if p.delay_ms is not None and e.steps(highest(p.delay_ms)) > MAX_DELAY_STEPS:
+            remedy = f"reaches above {MAX_DELAY_STEPS} steps of run.dt_ms; lower it"
+            yield Problem(key, _shown(p.delay_ms), remedy)
+
+
+def _connected(e: Experiment) -> Iterator[tuple[str, Projection]]:
+    """Go through the projections whose ends exist, so that one mistake is not several."""
+    possible = {name: size for name, size in e.sizes.items() if size <= MAX_SIZE}
+    sound = [name for name, some in e.subpopulations.items() if some.last < possible.get(some.population, 0)]
+    for name, p in e.projections.items():
+        known = p.source in possible and p.target in possible and p.target in e.populations
+        if known and all(part in sound for _, part, _ in p.parts):
+            yield name, p
+
+
+def _connections(e: Experiment) -> Iterator[Problem]:
+    for name, p in _connected(e):
+        key = f"projections.{name}"
+        if isinstance(p.probability, list):
+            shape = {"columns": len(p.probability[0]), "rows": len(p.probability)}
+            for (blocks, number), part in zip(shape.items(), e.ends(name), strict=True):
+                size = e.count(part)
+                if number > size:
+                    yield Problem(f"{key}.probability", "", f"has {number} {blocks}, but {part} only {size} neurons")
+        if p.profile is not None:
+            places = [e.positions(p.source), e.positions(p.target)]
+            if None in places:
+                missing = p.source if places[0] is None else p.target
+                where = "inputs have none" if missing in e.inputs else f"give populations.{missing}.positions"
+                yield Problem(f"{key}.profile", "", f"{missing} has no positions; {where}")
+            elif places[0] != places[1]:
+                remedy = f"{p.source} lives on a {places[0]}, {p.target} on a {places[1]}; give both the same positions"
+                yield Problem(f"{key}.profile", "", remedy)
 
 
 def _sizes(e: Experiment) -> Iterator[Problem]:
     sizes = e.sizes
     for name, size in sizes.items():
-        if size > 2**31 - 1:
+        if size > MAX_SIZE:
             part = "populations" if name in e.populations else "inputs"
-            yield Problem(f"{part}.{name}.size", str(size), "ids are 32 bits wide; at most 2147483647 is possible")
-    for name, p in e.projections.items():
-        if p.source not in sizes or p.target not in e.populations:
-            continue
-        candidates = sizes[p.source] - (p.source == p.target and not p.self_connections)
-        if p.in_degree is not None and p.in_degree > candidates:
-            remedy = f"{p.source} offers only {candidates} sources; lower it"
+            yield Problem(f"{part}.{name}.size", str(size), f"ids are 32 bits wide; at most {MAX_SIZE} is possible")
+    for name, p in _connected(e):
+        candidates = e.candidates(name)
+        if isinstance(p.in_degree, int) and p.in_degree > candidates:
+            remedy = f"{e.ends(name)[0]} offers only {candidates} sources; lower it"
             yield Problem(f"projections.{name}.in_degree", str(p.in_degree), remedy)
         train = e.trains.get(p.source)
         volley = 1.0
         if train is not None:
             spikes = min(train.rate_hz * 1e-3 * e.run.dt_ms, 1.0) if e.run is not None else 0.0
             volley += spikes + 6 * spikes**0.5     # an input may fire more than once in a step
-        mean = p.in_degree if p.in_degree is not None else (p.probability or 0.0) * candidates
-        if (mean + 6 * mean**0.5) * volley > MAX_IN_DEGREE:
+        _, most = e.expected_in_degree(name)
+        if (most + 6 * most**0.5) * volley > MAX_IN_DEGREE:
             key = "in_degree" if p.in_degree is not None else "probability"
-            value = f"{p.in_degree if p.in_degree is not None else p.probability:g}"
-            remedy = f"gives about {mean:.0f} synapses a neuron, above {MAX_IN_DEGREE} a projection; lower it"
-            yield Problem(f"projections.{name}.{key}", value, remedy)
-    for name, part in e.subpopulations.items():
-        if part.population not in e.populations:
-            continue
-        size = e.populations[part.population].size
-        if part.neurons is not None:
-            last, key = part.neurons[-1], "neurons"
-        else:
-            last, key = part.first + (part.count or 1) - 1, "first" if part.count is None else "count"
-        if last >= size:
-            remedy = f"{part.population} has only {size} neurons, counted from 0; the last named is {last}"
-            yield Problem(f"subpopulations.{name}.{key}", str(getattr(part, key)), remedy)
+            remedy = f"gives about {most:.0f} synapses a neuron, above {MAX_IN_DEGREE} a projection; lower it"
+            yield Problem(f"projections.{name}.{key}", str(p.in_degree or p.probability), remedy)
     for name, current in e.currents.items():
         if current.target not in e.populations:
             continue

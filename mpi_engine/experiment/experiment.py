@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import tomli_w
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, model_validator
 
-from mpi_engine.experiment.base import Milliseconds, Part, steps
+from mpi_engine.experiment.base import Geometry, Milliseconds, Part, average, highest, steps
 from mpi_engine.experiment.inputs import Current, Input, Poisson
 from mpi_engine.experiment.plasticity import Plasticity
 from mpi_engine.experiment.populations import Neuron, Population, Subpopulation
@@ -21,6 +21,11 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 """A name that can stand in a path of the run file."""
 
 Precision = Literal["float32", "float64"]
+
+
+def blocks(n: int, k: int) -> NDArray[np.int64]:
+    """Cut n neurons into k contiguous blocks, as evenly as can be: where each begins, and n."""
+    return np.arange(k + 1) * n // k
 
 
 class Seed(Part):
@@ -106,6 +111,22 @@ class Experiment(Part):
     projections: dict[Name, Projection] = {}
     recording: Recording = Recording()
 
+    @model_validator(mode="after")
+    def _resolve(self) -> Self:
+        return self.resolve()
+
+    def resolve(self) -> Self:
+        """Put populations in the place of subpopulations at the ends of projections."""
+        for name, p in self.projections.items():
+            ends: dict[str, str] = {}
+            for end in ("source", "target"):
+                part = getattr(p, end)
+                if part in self.subpopulations and getattr(p, f"{end}_subpopulation") is None:
+                    ends |= {end: self.subpopulations[part].population, f"{end}_subpopulation": part}
+            if ends:
+                self.projections[name] = p.model_copy(update=ends)
+        return self
+
     @property
     def n_steps(self) -> int:
         """Number of time steps of the whole run."""
@@ -150,6 +171,56 @@ class Experiment(Part):
         last = self.sizes[part.population] if part.count is None else part.first + part.count
         return part.population, np.arange(part.first, last)
 
+    def count(self, name: str) -> int:
+        """Count the neurons behind a name; see `members`."""
+        part = self.subpopulations.get(name)
+        if part is None:
+            return self.sizes[name]
+        if part.neurons is not None:
+            return len(part.neurons)
+        return self.sizes[part.population] - part.first if part.count is None else part.count
+
+    def ends(self, projection: str) -> tuple[str, str]:
+        """Names of those that a projection connects: its source and target, or subpopulations of them."""
+        p = self.projections[projection]
+        return p.source_subpopulation or p.source, p.target_subpopulation or p.target
+
+    def positions(self, name: str) -> Geometry | None:
+        """Say where the neurons of a population are, if anywhere; inputs have no place."""
+        return self.populations[name].positions if name in self.populations else None
+
+    def candidates(self, projection: str) -> int:
+        """Count the sources that each of a projection's targets can have, itself excluded if it may not be one."""
+        p, parts = self.projections[projection], self.ends(projection)
+        excluded = p.source == p.target and not p.self_connections
+        if excluded and set(parts) <= set(self.subpopulations):
+            excluded = bool(np.isin(self.members(parts[0])[1], self.members(parts[1])[1]).any())
+        return self.count(parts[0]) - excluded
+
+    def expected_in_degree(self, projection: str) -> tuple[float, float]:
+        """Expect synapses of a projection on a neuron of its target population: on average, and at most.
+
+        Where targets are a subpopulation, the others count with none in the average.
+        """
+        p, candidates = self.projections[projection], self.candidates(projection)
+        n_targets = self.count(self.ends(projection)[1])
+        share = n_targets / self.sizes[p.target]
+        if p.in_degree is not None:
+            return share * min(average(p.in_degree), candidates), min(highest(p.in_degree), candidates)
+        assert p.probability is not None
+        if isinstance(p.probability, list):
+            matrix = np.array(p.probability)
+            expected = matrix @ np.diff(blocks(candidates, matrix.shape[1]))
+            rows = np.diff(blocks(n_targets, matrix.shape[0]))
+            return share * float(expected @ rows) / n_targets, float(expected.max())
+        mean = p.probability * candidates
+        if p.profile is None:
+            return share * mean, mean
+        geometry = self.populations[p.target].positions or "ring"
+        # the middle of a line sees as much as any point of a ring
+        most = mean * p.profile.mean("ring" if geometry == "line" else geometry)
+        return share * mean * p.profile.mean(geometry), most
+
     def steps(self, duration_ms: float) -> int:
         """Count the time steps in a duration [ms]."""
         return steps(duration_ms, self.run.dt_ms)
@@ -172,14 +243,11 @@ class Experiment(Part):
         return list(dict.fromkeys(p.synapse for p in self.projections.values() if p.target == population))
 
     def named_weight(self, projection: str) -> float:
-        """Initial weight of a projection as the experiment names it [mV, or 1 for a conductance]."""
-        p = self.projections[projection]
-        weight = p.weight if p.weight_mv is None else p.weight_mv
-        assert weight is not None
-        return weight
+        """Mean initial weight of a projection as the experiment names it [mV, or 1 for a conductance]."""
+        return average(self.projections[projection].given_weight)
 
     def initial_weight(self, projection: str) -> float:
-        """Weight of a projection's synapses as they act, before learning [mV, or 1 for a conductance]."""
+        """Mean weight of a projection's synapses as they act, before learning [mV, or 1 for a conductance]."""
         return self.named_weight(projection) * self.weight_scale(projection)
 
     @property

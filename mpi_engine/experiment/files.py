@@ -142,7 +142,7 @@ def _problem(details: ErrorDetails) -> Problem:
     if location[:1] and location[0] in _TAGGED and len(location) > 2 and kind != "union_tag_not_found":
         tag = location.pop(2)     # by which pydantic chose the kind
     # members of a union that pydantic tried
-    chosen = ("number", "uniform", "normal", "lognormal", "int", "constrained-int")
+    chosen = ("number", "uniform", "normal", "lognormal", "matrix", "int", "constrained-int")
     location = [part for part in location if part not in chosen and not part.startswith("list[")]
     key = ".".join(location) or "experiment"
     shown = "" if isinstance(given, (dict, Part)) or kind == "missing" else repr(given)
@@ -206,7 +206,7 @@ def _problems_of_valid_parts(table: dict[str, Any], error: ValidationError) -> l
             fields[name] = adapter.validate_python(value)
         except ValidationError:
             fields[name] = {} if name in _NAMED_PARTS else None if field.is_required() else field.default
-    lenient = Experiment.model_construct(**fields)
+    lenient = Experiment.model_construct(**fields).resolve()
     excused = {entry for _, *rest in broken for entry in rest}   # a broken part is not a missing one
     find = find_problems if lenient.run is not None else find_structural_problems
     return [problem for problem in find(lenient) if problem.value.strip("'") not in excused]

@@ -160,8 +160,9 @@ class Pair(PairRule):
 
     def coefficients(self, scale: float, unit: float = 1.0) -> PairCoefficients:
         """Resolve the rule; see `PairRule.coefficients`."""
-        terms = ("a_pre", "b_pre", "a_post", "b_post", "drift")
-        return PairCoefficients(**{term: (getattr(self, term)[0] * unit, getattr(self, term)[1]) for term in terms})
+        terms = (self.a_pre, self.b_pre, self.a_post, self.b_post, self.drift)
+        a_pre, b_pre, a_post, b_post, drift = ((constant * unit, slope) for constant, slope in terms)
+        return PairCoefficients(a_pre, b_pre, a_post, b_post, drift)
 
 
 class HebbianHard(PairRule):

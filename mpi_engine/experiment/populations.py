@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt, model_validator
 
-from mpi_engine.experiment.base import Distribution, Part, PositiveValue, Value, average, highest, lowest
+from mpi_engine.experiment.base import Distribution, Geometry, Part, PositiveValue, Value, average, highest, lowest
 from mpi_engine.experiment.user import UserPart
 from mpi_engine.user import Declaration, NeuronModel, try_neuron
 
@@ -210,10 +210,14 @@ class Population(Part):
         Number of neurons.
     neuron : str
         Name of an entry of `neurons`.
+    positions : {"line", "ring", "torus"}, optional
+        Where the neurons are, for probabilities that depend on distance: evenly spaced in the order of ids, at
+        (i + 1/2)/n on a line or ring of length 1, or drawn uniformly on a torus of sides 1.
     """
 
     size: PositiveInt
     neuron: str
+    positions: Geometry | None = None
 
 
 class Subpopulation(Part):
@@ -245,3 +249,8 @@ class Subpopulation(Part):
         if not self.neurons or sorted(set(self.neurons)) != self.neurons:
             raise ValueError(f"neurons = {self.neurons}: name at least one, in ascending order, each once")
         return self
+
+    @property
+    def last(self) -> int:
+        """Index of a neuron that the population must have."""
+        return self.neurons[-1] if self.neurons is not None else self.first + (self.count or 1) - 1

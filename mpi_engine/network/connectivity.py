@@ -2,21 +2,24 @@
 
 A rank draws the synapses of its neurons and nobody else's, so that the network does not depend on the ranks. They are
 kept as rows, one a source, of ascending local targets: a presynaptic spike walks one row. Every target is drawn twice,
-to count and to fill, so that construction needs no more memory than the result.
+to count and to fill, so that construction needs hardly more memory than the result. Weights
+and delays are drawn for each synapse from the ids of its two ends.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import kernel, part
-from mpi_engine.experiment import Experiment
-from mpi_engine.network.mathematics import log
+from mpi_engine.compiled import kernel
+from mpi_engine.experiment import Distribution, Experiment
+from mpi_engine.network.drawing import BUFFER, draw_sources, find_candidates
 from mpi_engine.network.partition import Partition
-from mpi_engine.network.streams import Key, fill_words, mix64, stream_key, uniform, uniform53
+from mpi_engine.network.streams import Key, Law, draw, law, mix64, philox, stream_key
 
 Targets = NDArray[np.uint16] | NDArray[np.int32]
 """Local indices of targets, in two bytes where these suffice."""
@@ -34,11 +37,14 @@ class Connectivity:
         Local index of the target, ascending within a row.
     in_degree : ndarray of int64, shape (n_local_target,)
         Synapses onto each of the rank's targets.
+    first_target : int
+        Id of the rank's first target.
     """
 
     row_start: NDArray[np.int64]
     targets: Targets
     in_degree: NDArray[np.int64]
+    first_target: int
 
     @property
     def out_degree(self) -> NDArray[np.int64]:
@@ -64,30 +70,63 @@ def connect(experiment: Experiment, projection: str, partition: Partition, rank:
     -------
     Connectivity
     """
-    description = experiment.projections[projection]
-    n_source = experiment.sizes[description.source]
-    first, last = partition.span(description.target, rank)
-    no_self = description.source == description.target and not description.self_connections
-    n_candidates = n_source - no_self
-    key = stream_key(experiment.seed.network, "connectivity", projection)
+    first, last = partition.span(experiment.projections[projection].target, rank)
+    return _connect(experiment, projection, first, last, _index_dtype(last - first))
+
+
+def connect_nobody(experiment: Experiment, projection: str, partition: Partition, rank: int) -> Connectivity:
+    """Go through `connect` without a target: what it compiles is then compiled."""
+    first, last = partition.span(experiment.projections[projection].target, rank)
+    return _connect(experiment, projection, first, first, _index_dtype(last - first))
+
+
+def _connect(experiment: Experiment, projection: str, first: int, last: int, dtype: type[Any]) -> Connectivity:
+    candidates = find_candidates(experiment, projection, first, last)
+    row_start = np.zeros(experiment.sizes[experiment.projections[projection].source] + 1, np.int64)
     in_degree = np.zeros(last - first, np.int64)
-    row_start = np.zeros(n_source + 1, np.int64)
-    if description.in_degree is None:
-        probability = description.probability or 0.0
-        mean = probability * n_candidates
-        words = np.empty(4 * int((mean + 3 * mean**0.5) / 4 + 2), np.uint32)
-        _count_bernoulli(key, first, n_candidates, probability, no_self, words, row_start, in_degree)
-        targets = np.empty(row_start[-1], _index_dtype(last - first))
-        _fill_bernoulli(key, first, n_candidates, probability, no_self, words, row_start, in_degree, targets)
-    else:
-        mark = np.full(n_candidates, -1, np.int64)
-        sources = np.empty(description.in_degree, np.int64)
-        in_degree[:] = description.in_degree
-        _count_fixed(key, first, no_self, sources, mark, row_start, in_degree)
-        targets = np.empty(row_start[-1], _index_dtype(last - first))
-        mark[:] = -1
-        _fill_fixed(key, first, no_self, sources, mark, row_start, in_degree, targets)
-    return Connectivity(row_start, targets, in_degree)
+    for ids, sources, ends in draw_sources(experiment, projection, candidates):
+        in_degree[ids - first] = np.diff(ends, prepend=0)
+        _count(sources, ends, row_start)
+    np.cumsum(row_start, out=row_start)
+    targets = np.empty(row_start[-1], dtype)
+    for ids, sources, ends in draw_sources(experiment, projection, candidates):
+        _fill(ids - first, sources, ends, row_start, targets)
+    _rewind(row_start)
+    return Connectivity(row_start, targets, in_degree, first)
+
+
+def draw_for_synapses(
+    value: float | Distribution,
+    key: Key,
+    rows: Connectivity,
+    convert: Callable[[NDArray[np.float64]], NDArray[Any]],
+    dtype: Any,
+) -> NDArray[Any]:
+    """Draw a number for each synapse: a function of the ids of its source and its target.
+
+    Parameters
+    ----------
+    value : float or Distribution
+        What is drawn from.
+    key : Key
+        The stream.
+    rows : Connectivity
+        The synapses.
+    convert : callable
+        Makes of drawn numbers what is kept.
+    dtype : numpy.dtype
+        In which format.
+
+    Returns
+    -------
+    ndarray, shape (n_synapses,)
+    """
+    kept, drawn = np.empty(rows.targets.size, dtype), np.empty(BUFFER)
+    for begin in range(0, kept.size or 1, BUFFER):     # at least once, so that it is compiled
+        some = drawn[: kept.size - begin]
+        _draw_run(law(value), key, rows.row_start, rows.targets, rows.first_target, begin, some)
+        kept[begin : begin + BUFFER] = convert(some)
+    return kept
 
 
 def synapse_hashes(experiment: Experiment, projection: str, rows: Connectivity, first_target: int,
@@ -112,107 +151,45 @@ def _index_dtype(n_local: int) -> type[np.uint16] | type[np.int32]:
     return np.uint16 if n_local <= 2**16 else np.int32
 
 
-@part
-def _inverse_log(probability: float) -> float:
-    return 1.0 / log(1.0 - probability) if probability < 1.0 else 0.0
-
-
-@part
-def _next_source(source: int, word: int, inverse_log: float) -> int:
-    """Skip a geometrically distributed number of unconnected candidates."""
-    return source + 1 + int(log(uniform(word)) * inverse_log)
-
-
-@part
-def _skip_self(source: int, target: int, no_self: bool) -> int:
-    return source + (no_self and source >= target)
+@kernel
+def _count(sources: NDArray[np.int32], ends: NDArray[np.int64], row_start: NDArray[np.int64]) -> None:
+    """Add to each row's length, kept in the place where the next row will start."""
+    for k in range(ends[-1] if ends.size else 0):
+        row_start[sources[k] + 1] += 1
 
 
 @kernel
-def _count_bernoulli(key: Key, first: int, n: int, probability: float, no_self: bool, words: NDArray[np.uint32],
-                     row_start: NDArray[np.int64], in_degree: NDArray[np.int64]) -> None:
-    inverse_log = _inverse_log(probability)
-    for local in range(in_degree.size):
-        source, block, degree = -1, 0, 0
-        while source < n:
-            fill_words(key, first + local, block, words)
-            block += words.size // 4
-            for word in words:
-                source = _next_source(source, word, inverse_log)
-                if source >= n:
-                    break
-                degree += 1
-                row_start[_skip_self(source, first + local, no_self) + 1] += 1
-        in_degree[local] = degree
-    for source in range(row_start.size - 1):
-        row_start[source + 1] += row_start[source]
-
-
-@kernel
-def _fill_bernoulli(key: Key, first: int, n: int, probability: float, no_self: bool, words: NDArray[np.uint32],
-                    row_start: NDArray[np.int64], in_degree: NDArray[np.int64], targets: Targets) -> None:
-    inverse_log = _inverse_log(probability)
-    for local in range(in_degree.size):
-        source, block = -1, 0
-        while source < n:
-            fill_words(key, first + local, block, words)
-            block += words.size // 4
-            for word in words:
-                source = _next_source(source, word, inverse_log)
-                if source >= n:
-                    break
-                row = _skip_self(source, first + local, no_self)
-                targets[row_start[row]] = local
-                row_start[row] += 1
-    _rewind(row_start)
-
-
-@part
-def _choose_sources(key: Key, target: int, sources: NDArray[np.int64], mark: NDArray[np.int64]) -> None:
-    """Draw distinct sources by Floyd's algorithm; `mark` remembers for which target a source was last drawn."""
-    n, k = mark.size, sources.size
-    words = np.empty(4, np.uint32)
-    for draw in range(k):
-        if draw % 2 == 0:
-            fill_words(key, target, draw // 2, words)
-        u = uniform53(words[2 * (draw % 2)], words[2 * (draw % 2) + 1])
-        highest = n - k + draw
-        source = min(int(u * (highest + 1)), highest)
-        if mark[source] == target:
-            source = highest
-        mark[source] = target
-        sources[draw] = source
-
-
-@kernel
-def _count_fixed(key: Key, first: int, no_self: bool, sources: NDArray[np.int64], mark: NDArray[np.int64],
-                 row_start: NDArray[np.int64], in_degree: NDArray[np.int64]) -> None:
-    for local in range(in_degree.size):
-        _choose_sources(key, first + local, sources, mark)
-        for source in sources:
-            row_start[_skip_self(source, first + local, no_self) + 1] += 1
-    for source in range(row_start.size - 1):
-        row_start[source + 1] += row_start[source]
-
-
-@kernel
-def _fill_fixed(key: Key, first: int, no_self: bool, sources: NDArray[np.int64], mark: NDArray[np.int64],
-                row_start: NDArray[np.int64], in_degree: NDArray[np.int64], targets: Targets) -> None:
-    for local in range(in_degree.size):
-        _choose_sources(key, first + local, sources, mark)
-        for source in sources:
-            row = _skip_self(source, first + local, no_self)
-            targets[row_start[row]] = local
+def _fill(local: NDArray[np.int64], sources: NDArray[np.int32], ends: NDArray[np.int64],
+          row_start: NDArray[np.int64], targets: Targets) -> None:
+    """Append targets to the rows of their sources; each row's start moves on to where the next target goes."""
+    begin = 0
+    for i in range(ends.size):
+        target = local[i]
+        for k in range(begin, ends[i]):
+            row = sources[k]
+            targets[row_start[row]] = target
             row_start[row] += 1
-    _rewind(row_start)
+        begin = ends[i]
 
 
-@part
+@kernel
 def _rewind(row_start: NDArray[np.int64]) -> None:
     """Move every row's start back by one row: filling has moved it to the row's end."""
     for source in range(row_start.size - 1, 0, -1):
         row_start[source] = row_start[source - 1]
     row_start[0] = 0
+
+
+@kernel
+def _draw_run(law: Law, key: Key, row_start: NDArray[np.int64], targets: Targets, first_target: int, begin: int,
+              values: NDArray[np.float64]) -> None:
+    """Draw numbers for a run of synapses."""
+    source = np.searchsorted(row_start, begin, side="right") - 1
+    for i in range(values.size):
+        while row_start[source + 1] <= begin + i:
+            source += 1
+        high, low, _, _ = philox(key, source, first_target + targets[begin + i], 0, 0)
+        values[i] = draw(law, high, low)
 
 
 @kernel

@@ -106,7 +106,7 @@ def law(value: float | Distribution) -> Law:
         return Law(2, *value.normal)
     if isinstance(value, Lognormal):
         return Law(3, *value.lognormal)
-    return Law(0, value, 0.0)
+    return Law(0, float(value), 0.0)
 
 
 @part

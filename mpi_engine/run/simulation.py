@@ -14,9 +14,9 @@ from mpi_engine.dynamics.functions import find_what_does_not_compile
 from mpi_engine.dynamics.neurons import Population, make_population, model_of
 from mpi_engine.dynamics.plasticity import make_history, make_postsynaptic_trace, make_presynaptic_trace
 from mpi_engine.dynamics.stimulus import Drive, PoissonTrains
-from mpi_engine.dynamics.synapses import PlasticProjection, StaticProjection, make_projection, normalise, sum_weights
+from mpi_engine.dynamics.synapses import AnyProjection, PlasticProjection, make_projection, normalise, sum_weights
 from mpi_engine.experiment import Experiment, ExperimentError, Normalisation
-from mpi_engine.network.connectivity import connect
+from mpi_engine.network.connectivity import connect, connect_nobody
 from mpi_engine.network.exchange import Exchange, make_exchange
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import LaunchError, Ranks
@@ -51,9 +51,16 @@ class Simulation:
         self.partition = partition or Partition.even(experiment.sizes, self.ranks.size)
         self.step = 0
         self.plan = Plan(experiment)
+        self.ranks.one_per_node_first(self._compile_construction)
         self._build_network()
         self._build_recorders()
         self._build_exchange()
+
+    def _compile_construction(self) -> None:
+        """Load the kernels that draw the network, compiled if they are not in the cache."""
+        for name in self.experiment.projections:
+            rows = connect_nobody(self.experiment, name, self.partition, self.ranks.rank)
+            make_projection(self.experiment, name, rows)
 
     def _build_network(self) -> None:
         e, rank = self.experiment, self.ranks.rank
@@ -61,7 +68,7 @@ class Simulation:
         self.populations: dict[str, Population] = {name: make_population(e, name, *place) for name in e.populations}
         self.drives = {name: Drive(e, name, *place) for name in e.populations}
         self.rows = {name: connect(e, name, *place) for name in e.projections}
-        self.projections: dict[str, StaticProjection | PlasticProjection] = {
+        self.projections: dict[str, AnyProjection] = {
             name: make_projection(e, name, rows) for name, rows in self.rows.items()
         }
         learning = self.plan.learning
@@ -341,8 +348,8 @@ class Simulation:
             source = np.repeat(np.arange(rows.row_start.size - 1), rows.out_degree)
             target = rows.targets.astype(np.int64) + first
             order = np.lexsort((source, target))
-            for key, values in (("pre", source), ("post", target), ("weights", self.present_weights(name))):
-                state[f"{key}/{name}"] = self.ranks.concatenate(values[order])
+            for key, column in (("pre", source), ("post", target), ("weights", self.present_weights(name))):
+                state[f"{key}/{name}"] = self.ranks.concatenate(column[order])
             for (rule, trace), which in self.plan.learning.traces(name).items():
                 if trace.endswith("_pre"):
                     pre = self.pre[self.plan.learning.presynaptic[which]]

@@ -21,6 +21,8 @@ STRONG = {"kind": "current", "target": "E", "amplitude_mv_per_ms": 2000.0, "star
 
 ADAPTIVE = {"model": "adex", "tau_w_ms": 50.0, "a_per_ms": 0.01, "b_mv_per_ms": 0.1, "refractory_ms": 1.0}
 
+DRAWN_DELAYS = {"uniform": [0.3, 2.0]}
+
 NETWORKS: dict[str, Table] = {
     "plastic and correlated": {"inputs": {"X": {"rate_hz": 60.0, "jitter_ms": 3.0}}},
     "double precision": {"run": {"state_dtype": "float64", "weight_dtype": "float64"}},
@@ -43,6 +45,22 @@ NETWORKS: dict[str, Table] = {
             "X_to_I": {"match_at_mv": -72.0},
         },
         "plasticity": {"homeostatic": {"weight_norm_mv": 1.0}},
+    },
+    "drawn connections, weights and delays": {
+        "inputs": {"X": {"rate_hz": 60.0}},
+        "populations": {"E": {"positions": "torus"}, "I": {"positions": "torus"}},
+        "subpopulations": {
+            "E1": {"population": "E", "first": 20, "count": 30},
+            "E2": {"population": "E", "neurons": [0, 3, 5, 30, 31, 32, 80]},
+        },
+        "projections": {
+            "E_to_E": {"probability": 0.9, "profile": {"shape": "gaussian", "width": 0.2}, "delay_ms": DRAWN_DELAYS},
+            "I_to_E": {"weight_mv": {"normal": [-10.0, 1.0]}, "delay_ms": DRAWN_DELAYS},
+            "E_to_I": {"in_degree": {"normal": [11.0, 3.0]}, "weight_mv": {"lognormal": [8.0, 0.5]},
+                       "delay_ms": DRAWN_DELAYS},
+            "X_to_E": {"probability": [[0.5, 0.1], [0.1, 0.5]], "weight_mv": {"uniform": [20.0, 40.0]}},
+            "E1_to_E2": {"source": "E1", "target": "E2", "synapse": "excitatory", "in_degree": 5, "weight_mv": 2.0},
+        },
     },
 }
 

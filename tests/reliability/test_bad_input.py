@@ -72,6 +72,91 @@ BAD_EXPERIMENTS = {
     "NaN": ({"inputs": {"X": {"rate_hz": float("nan")}}}, "inputs.X.rate_hz", "nan"),
     "infinity": ({"run": {"duration_ms": float("inf")}}, "run.duration_ms", "inf"),
     "trace of nobody": ({"recording": {"traces": {"E": {"neurons": [83]}}}}, "recording.traces.E.neurons", "83"),
+    "delay below the step": (
+        {"projections": {"E_to_E": {"delay_ms": 0.05}}}, "projections.E_to_E.delay_ms", "run.dt_ms",
+    ),
+    "drawn delay below the step": (
+        {"projections": {"E_to_E": {"delay_ms": {"normal": [1.0, 0.2]}}}},
+        "projections.E_to_E.delay_ms", "six standard",
+    ),
+    "drawn delay without end": (
+        {"projections": {"E_to_E": {"delay_ms": {"lognormal": [1.0, 0.3], "max": 3}}}},
+        "projections.E_to_E.delay_ms.max", "unknown",
+    ),
+    "weights of both signs": (
+        {"projections": {"E_to_E": {"weight_mv": {"normal": [2.0, 0.5]}}}}, "projections.E_to_E.weight_mv", "sign",
+    ),
+    "negative conductance": (
+        {"projections": {"E_to_E": {"weight": {"uniform": [-2.0, -1.0]}}}}, "projections.E_to_E.weight", "negative",
+    ),
+    "ragged matrix": (
+        {"projections": {"E_to_E": {"probability": [[0.1, 0.2], [0.3]]}}}, "projections.E_to_E.probability", "rows",
+    ),
+    "matrix beyond 1": (
+        {"projections": {"E_to_E": {"probability": [[0.1, 1.2]]}}}, "projections.E_to_E.probability.0.1", "1.2",
+    ),
+    "more blocks than neurons": (
+        {"projections": {"X_to_I": {"probability": [[0.1]] * 22}}}, "projections.X_to_I.probability", "21 neurons",
+    ),
+    "no positions": (
+        {"projections": {"E_to_E": {"profile": {"shape": "gaussian", "width": 0.1}}}},
+        "projections.E_to_E.profile", "populations.E.positions",
+    ),
+    "an input has no place": (
+        {"populations": {"E": {"positions": "ring"}},
+         "projections": {"X_to_E": {"profile": {"shape": "gaussian", "width": 0.1}}}},
+        "projections.X_to_E.profile", "inputs have none",
+    ),
+    "two geometries": (
+        {"populations": {"E": {"positions": "ring"}, "I": {"positions": "line"}},
+         "projections": {"I_to_E": {"profile": {"shape": "exponential", "width": 0.1}}}},
+        "projections.I_to_E.profile", "I lives on a line",
+    ),
+    "profile of an in-degree": (
+        {"projections": {"E_to_I": {"profile": {"shape": "gaussian", "width": 0.1}}}}, "projections.E_to_I", "profile",
+    ),
+    "no width": (
+        {"projections": {"E_to_E": {"profile": {"shape": "gaussian", "width": 0.0}}}},
+        "projections.E_to_E.profile.width", "0",
+    ),
+    "in-degree of nothing": ({"projections": {"E_to_I": {"in_degree": 0}}}, "projections.E_to_I.in_degree", "0"),
+    "in-degree in fractions": (
+        {"projections": {"E_to_I": {"in_degree": 1.5}}}, "projections.E_to_I.in_degree", "whole number",
+    ),
+    "subpopulation of nobody": (
+        {"subpopulations": {"E1": {"population": "F"}}}, "subpopulations.E1.population", "'F'",
+    ),
+    "subpopulation beyond": (
+        {"subpopulations": {"E1": {"population": "E", "first": 80, "count": 4}}}, "subpopulations.E1.count", "83",
+    ),
+    "subpopulation beyond the end": (
+        {"subpopulations": {"E1": {"population": "E", "neurons": [4, 83]}}}, "subpopulations.E1.neurons", "83",
+    ),
+    "unsorted subpopulation": (
+        {"subpopulations": {"E1": {"population": "E", "neurons": [4, 3]}}}, "subpopulations.E1", "ascending",
+    ),
+    "slice and list": (
+        {"subpopulations": {"E1": {"population": "E", "neurons": [4], "count": 3}}}, "subpopulations.E1", "either",
+    ),
+    "subpopulation with a population's name": (
+        {"subpopulations": {"I": {"population": "E"}}}, "subpopulations.I", "rename",
+    ),
+    "too many sources in a subpopulation": (
+        {"subpopulations": {"E1": {"population": "E", "count": 10}}, "projections": {"E_to_I": {"source": "E1"}}},
+        "projections.E_to_I.in_degree", "only 10 sources",
+    ),
+    "sources beyond their population": (
+        {"subpopulations": {"E1": {"population": "E", "first": 90}}, "projections": {"E_to_E": {"source": "E1"}}},
+        "subpopulations.E1.first", "90",
+    ),
+    "missing subpopulation": (
+        {"projections": {"E_to_I": {"target_subpopulation": "I1"}}},
+        "projections.E_to_I.target_subpopulation", "no subpopulation of this name",
+    ),
+    "subpopulation of another": (
+        {"subpopulations": {"I1": {"population": "I"}}, "projections": {"E_to_I": {"source_subpopulation": "I1"}}},
+        "projections.E_to_I.source_subpopulation", "no subpopulation of E",
+    ),
     "no such rule": ({"plasticity": {"homeostatic": {"rule": "hebb"}}}, "plasticity.homeostatic.rule", "hebb"),
 }
 
