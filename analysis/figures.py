@@ -253,9 +253,10 @@ def membrane_potentials(run: RunReader, start_ms: float, stop_ms: float) -> Figu
     cells = [(name, column) for name in e.recording.traces for column in range(len(run.traces(name).ids))]
     with canvas((1.0,) * len(cells), (6.4, 0.95 * len(cells) + 1.0)) as (figure, panels):
         for panel, (name, column) in zip(panels, reversed(cells), strict=True):
-            traces, train = run.traces(name), run.spikes(name)
-            neuron = e.neurons[e.populations[name].neuron]
-            colour = colours(e)[name]
+            population, _ = e.members(name)
+            traces, train = run.traces(name), run.spikes(population)
+            neuron = e.neurons[e.populations[population].neuron]
+            colour = colours(e)[population]
             inside = (traces.times_ms > start_ms) & (traces.times_ms <= stop_ms)
             potential = np.minimum(traces.values["V"][inside, column], neuron.V_th_mv)
             panel.plot(1e-3 * traces.times_ms[inside], potential, color=colour, lw=1.0)

@@ -27,7 +27,7 @@ from mpi_engine.compiled import kernel, part
 from mpi_engine.dynamics.integrators import exponential_euler, forward_euler
 from mpi_engine.dynamics.neurons import adaptation, announce, exponential, find_spikes, hold, reset
 from mpi_engine.dynamics.plasticity import remember, update_postsynaptic, update_presynaptic
-from mpi_engine.dynamics.recorders import count_spikes, has_room, keep_spikes, observe
+from mpi_engine.dynamics.recorders import count_spikes, has_room, keep_spikes, observe, trace
 from mpi_engine.dynamics.stimulus import announce_train
 from mpi_engine.dynamics.synapses import deliver, deliver_and_learn, make_room, slot
 from mpi_engine.network.exchange import exchange
@@ -86,6 +86,7 @@ class Plan:
             *(f"post_{number}" for number in self.postsynaptic.values()),
             *(f"history_{name}" for name in self.learning),
             *(f"observations_{name}" for name in self.experiment.populations),
+            *(f"traces_{name}" for name in self.experiment.recording.traces),
             *(f"spikes_{name}" for name in self.recorded),
             "spike_counts",
             "most_spikes",
@@ -148,6 +149,7 @@ def _integrate(e: Experiment, population: str) -> str:
         "@part",
         f"def integrate_{population}({', '.join(arguments)}):",
         "    V, w, waiting, above = neurons.V, neurons.w, neurons.waiting, neurons.above",
+        *(["    free = neurons.V_free"] if e.has_shadow_voltage else []),
         "    drive, p = neurons.drive, neurons.parameters",
         *(f"    {s}, decay_{kind} = neurons.currents[{k}], neurons.decay[{k}]"
           for k, (kind, s) in enumerate(_state(e, kinds).items())),
@@ -166,6 +168,8 @@ def _integrate(e: Experiment, population: str) -> str:
         after = "".join(f" + gain_{name} * n_{name}[i]" for name in external)
         lines += [f"        {state}[i] = {decayed}{after}"]
     lines += [f"        {line}" for line in _membrane(e, kinds, model)]
+    if e.has_shadow_voltage:
+        lines += [f"        {_shadow(e, kinds)}"]
     lines += [*(f"        n_{name}[i] = 0" for name in incoming), "    find_spikes(neurons)"]
     return "\n".join(lines) + "\n"
 
@@ -191,6 +195,21 @@ def _membrane(e: Experiment, kinds: list[str], model: Neuron) -> list[str]:
     if model.refractory_ms:
         lines += ["v = hold(v, waiting[i], p)", "waiting[i] = max(waiting[i] - 1, 0)"]
     return [*lines, "above[i] = v >= p.V_th", "V[i] = min(v, p.V_th)"]
+
+
+def _shadow(e: Experiment, kinds: list[str]) -> str:
+    """Write one step of the membrane potential that does not spike, from leak and input alone."""
+    state = _state(e, kinds)
+    conducting = {kind: f"{state[kind]}[i]" for kind in kinds if _conducts(e, kind)}
+    currents = [f"{state[kind]}[i]" for kind in kinds if kind not in conducting]
+    if e.run.integrator == "forward_euler":
+        pulls = [f"{g} * (reversal_{kind} - free[i])" for kind, g in conducting.items()]
+        slope = " + ".join(["p.leak * (p.E_L - free[i])", *pulls, *currents, "drive[i]"])
+        return f"free[i] = forward_euler(free[i], {slope}, p.dt)"
+    pulls = [f"{g} * reversal_{kind}" for kind, g in conducting.items()]
+    b = " + ".join(["p.leak * p.E_L", *pulls, *currents, "drive[i]"])
+    g = " + ".join(["p.leak", *conducting.values()])
+    return f"free[i] = exponential_euler(free[i], {b}, {g}, p.dt)"
 
 
 def _conducts(e: Experiment, kind: str) -> bool:
@@ -234,6 +253,7 @@ def _block(plan: Plan) -> str:
         incoming = [f"synapses_{projection}" for projection, p in e.projections.items() if p.target == name]
         loop += [f"integrate_{name}({', '.join(['n', f'neurons_{name}', *incoming])})"]
     loop += [f"observe(observations_{name}, neurons_{name}, clock, n)" for name in e.populations]
+    loop += [f"trace(traces_{name}, neurons_{e.members(name)[0]}, n)" for name in e.recording.traces]
     loop += ["# 3 exchange", f"announce_all(n, x, {', '.join(plan.spikers)})", "status = exchange(x)"]
     loop += ["# 4 deliver, and 5 learn: presynaptic events", *_deliver(plan, e.populations)]
     loop += ["# 5 learn: postsynaptic events are noted, and applied when a row is visited; then traces"]

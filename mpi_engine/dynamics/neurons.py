@@ -39,6 +39,8 @@ class Population(NamedTuple):
     ----------
     V : ndarray, shape (n,)
         Membrane potential [mV].
+    V_free : ndarray, shape (n,)
+        Shadow membrane potential without spikes, with the same input and leak [mV]; empty where it is not recorded.
     w : ndarray, shape (n,)
         Adaptation current [mV/ms]; empty for neurons that do not adapt.
     waiting : ndarray of int32, shape (n,)
@@ -66,6 +68,7 @@ class Population(NamedTuple):
     """
 
     V: NDArray[np.float32]
+    V_free: NDArray[np.float32]
     w: NDArray[np.float32]
     waiting: NDArray[np.int32]
     currents: NDArray[np.float32]
@@ -100,8 +103,10 @@ def make_population(experiment: Experiment, name: str, partition: Partition, ran
     dtype = np.dtype(experiment.run.state_dtype)
     kinds = [experiment.synapses[kind] for kind in experiment.synapses_of(name)]
     refractory = experiment.steps(model.refractory_ms)
+    V = draw_values(model.V_init_mv, stream_key(experiment.seed.state, "V", name), first, n).astype(dtype)
     return Population(
-        V=draw_values(model.V_init_mv, stream_key(experiment.seed.state, "V", name), first, n).astype(dtype),
+        V=V,
+        V_free=V.copy() if experiment.has_shadow_voltage else np.empty(0, dtype),
         w=np.zeros(n if isinstance(model, AdaptiveExponential) else 0, dtype),
         waiting=np.zeros(n if refractory else 0, np.int32),
         currents=np.zeros((len(kinds), n), dtype),

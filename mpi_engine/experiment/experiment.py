@@ -184,10 +184,21 @@ class Experiment(Part):
         """Whether a projection's synapses are conductances."""
         return any(not isinstance(self.synapses[p.synapse], ExponentialCurrent) for p in self.projections.values())
 
+    @property
+    def has_shadow_voltage(self) -> bool:
+        """Whether neurons have a second membrane potential that does not spike."""
+        return self.recording.statistics is not None and self.recording.statistics.shadow_voltage
+
     def variables_of(self, population: str) -> list[str]:
-        """Names of what is recorded of a neuron: V, each synaptic current or conductance, and the total current."""
+        """Names of what is recorded of a neuron.
+
+        V, each synaptic current or conductance, the total current, V_free where it is asked for, and the total
+        conductance, leak included, where a synapse is a conductance.
+        """
         names = {kind: isinstance(self.synapses[kind], ExponentialCurrent) for kind in self.synapses_of(population)}
-        return ["V", *(f"{'I' if current else 'g'}_{kind}" for kind, current in names.items()), "I_total"]
+        synaptic = [f"{'I' if current else 'g'}_{kind}" for kind, current in names.items()]
+        free = ["V_free"] if self.has_shadow_voltage else []
+        return ["V", *synaptic, "I_total", *free, *([] if all(names.values()) else ["g_total"])]
 
     @property
     def plastic(self) -> dict[str, Projection]:

@@ -46,6 +46,8 @@ class Simulation:
     ----------
     step : int
         Steps done.
+    recorded : int
+        Steps of which the records have been taken.
     """
 
     def __init__(
@@ -54,7 +56,7 @@ class Simulation:
         self.experiment = experiment
         self.ranks = ranks or Ranks()
         self.partition = partition or Partition.even(experiment.sizes, self.ranks.size)
-        self.step = 0
+        self.step = self.recorded = 0
         self.plan = Plan(experiment)
         self._build_network()
         self._build_recorders()
@@ -161,17 +163,18 @@ class Simulation:
             catch_up(*self._learning(name), self.step)
 
     def take_records(self) -> list[Record]:
-        """Collective. Records of what was completed since the last call, for a segment."""
+        """Collective. Records of what was completed since the last call, for a segment; the first has the degrees."""
         e = self.experiment
         records = [*self.spikes.take(self.ranks), *self.neurons.take(self.ranks, self.step)]
         for recorder in self.weights.values():
             records += recorder.take(e.run.weight_dtype)
-        for name, rows in self.rows.items():
+        for name, rows in self.rows.items() if self.recorded == 0 else ():
             target = e.projections[name].target
             first, _ = self.partition.span(target, self.ranks.rank)
             out_degree = self.ranks.sum(rows.out_degree)
             size = e.populations[target].size
             records += layout.degrees(name, first, size, rows.in_degree, out_degree, self.ranks.is_first)
+        self.recorded = self.step
         return records
 
     def _learning(self, name: str) -> tuple[PlasticProjection, PresynapticTrace, History]:
@@ -191,6 +194,7 @@ class Simulation:
             *self.post.values(),
             *self.histories.values(),
             *self.neurons.observations.values(),
+            *self.neurons.traces.values(),
             *self.spikes.records.values(),
             self.neurons.spike_counts,
             self.most_spikes,
@@ -244,15 +248,15 @@ class Simulation:
         Returns
         -------
         dict of str to ndarray
-            ``V/<population>`` [mV]; ``w/<population>`` [mV/ms] and ``waiting/<population>`` [steps] of neurons that
-            have them; ``I/<population>/<synapse>`` [mV/ms, or 1/ms], with what arrives before the next step;
-            ``weights/<projection>`` [mV] by target, then source, with ``pre/`` and ``post/<projection>``;
-            ``x/<projection>/pre`` and ``/post``: the traces.
+            ``V/<population>`` [mV]; ``V_free/<population>`` [mV], ``w/<population>`` [mV/ms] and
+            ``waiting/<population>`` [steps] of neurons that have them; ``I/<population>/<synapse>`` [mV/ms, or 1/ms],
+            with what arrives before the next step; ``weights/<projection>`` [mV] by target, then source, with ``pre/``
+            and ``post/<projection>``; ``x/<projection>/pre`` and ``/post``: the traces.
         """
         self.catch_up()
         e, state = self.experiment, {}
         for name, population in self.populations.items():
-            for variable in ("V", "w", "waiting"):
+            for variable in ("V", "V_free", "w", "waiting"):
                 whole = self.ranks.concatenate(getattr(population, variable))
                 if whole.size:
                     state[f"{variable}/{name}"] = whole
