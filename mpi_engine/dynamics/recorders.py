@@ -214,17 +214,17 @@ def _add(values: NDArray[np.float32], sums: NDArray[np.float64]) -> None:
 @part
 def _take_sample(o: Observations) -> None:
     """Add the average over the window to the block's sums, and empty the window."""
-    window, n = o.window, np.float64(o.collected[0])
+    window, per_sample = o.window, 1 / np.float64(o.collected[0])
     for variable in range(window.shape[0]):
         sums, squares = o.sums[variable], o.squares[variable]
         for i in range(window.shape[1]):
-            value = window[variable, i] / n
+            value = window[variable, i] * per_sample
             sums[i] += value
             squares[i] += value * value
     if o.conductance.size > 0:
         voltages, conductances = window[0], window[window.shape[0] - 1]
         for i in range(o.conductance.size):
-            V, g = voltages[i] / n, conductances[i] / n
+            V, g = voltages[i] * per_sample, conductances[i] * per_sample
             o.joint[0, i] += V * g
             o.joint[1, i] += abs((V - o.centre[0, i]) * (g - o.centre[1, i]))
             o.joint[2, i] += 1 / g
