@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -139,7 +139,7 @@ class Weights:
     sample_target: Integers
     scale: float
     synapses: int
-    onto: dict[str, Moments]
+    onto: dict[str, Moments] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)

@@ -99,7 +99,7 @@ BAD_EXPERIMENTS = {
         "recording.traces.E1.neurons = 13", "only 12",
     ),
     "traces of nothing": (
-        {"subpopulations": PARTS, "recording": {"traces": {"E3": {"neurons": 1}}}}, "recording.traces.E3", "E1?"
+        {"subpopulations": PARTS, "recording": {"traces": {"E3": {"neurons": 1}}}}, "recording.traces.E3", "mean E?"
     ),
     "weights onto others": (
         {"subpopulations": PARTS, "recording": {"weights": {"targets": {"I_to_E": ["I1"]}}}},

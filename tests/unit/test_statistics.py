@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis.report import report
 from mpi_engine.experiment import parse_experiment
 from mpi_engine.output.difference import differences
 from mpi_engine.output.reader import RunReader, open_run
@@ -175,6 +176,14 @@ def test_degrees_are_written_once(tmp_path: Path) -> None:
         f"/network/{projection}/{side}_degree" for projection in simulation.experiment.projections
         for side in ("in", "out")
     }
+
+
+def test_a_report_can_be_made_of_it(tmp_path: Path) -> None:
+    description = conductances({})
+    for traces in description["recording"]["traces"].values():
+        traces["neurons"] = 1
+    page = report([recorded(description, tmp_path / "run")])
+    assert "Membrane potentials in the last second" in page
 
 
 def test_what_was_not_recorded_separately(conducting: RunReader) -> None:
