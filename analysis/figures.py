@@ -23,7 +23,7 @@ from analysis.style import (
     smoothed,
 )
 from analysis.weights import charge, own_current
-from mpi_engine.experiment import Homeostatic
+from mpi_engine.experiment import ExponentialCurrent, Homeostatic
 from mpi_engine.output.reader import RunReader
 
 Array = NDArray[np.float64]
@@ -176,7 +176,8 @@ def mean_weights(runs: Sequence[RunReader], labels: Sequence[str], projection: s
             panel.fill_between(times, mean - spread, mean + spread, color=colour, alpha=0.13, lw=0)
             panel.plot(times, mean, color=colour)
             names.append((float(mean[-1]), label, colour))
-        panel.set(xlim=(0, 1e-3 * runs[0].recorded_ms), xlabel="time [s]", ylabel="weight [mV]")
+        label = _label(runs[0], projection, "weight", "mV")
+        panel.set(xlim=(0, 1e-3 * runs[0].recorded_ms), xlabel="time [s]", ylabel=label)
         name_lines(panel, names)
         panel.set_title(f"Mean weight of {_arrow(runs[0], projection)}, ± SD over synapses")
     return figure
@@ -214,7 +215,8 @@ def felt_weights(
             panel.plot(times, felt / e.weight_scale(projection), color=colour)
             panel.plot([], [], color=colour, label=label)
         panel.legend(frameon=False, loc="best")
-        panel.set(xlim=(0, 1e-3 * runs[0].recorded_ms), xlabel="time [s]", ylabel="⟨J r⟩ / ⟨r⟩ [mV]")
+        label = _label(runs[0], projection, "⟨J r⟩ / ⟨r⟩", "mV")
+        panel.set(xlim=(0, 1e-3 * runs[0].recorded_ms), xlabel="time [s]", ylabel=label)
         panel.set_title(f"Weight that {runs[0].experiment.projections[projection].target} neurons feel")
     return figure
 
@@ -230,9 +232,16 @@ def weight_histogram(runs: Sequence[RunReader], labels: Sequence[str], projectio
             panel.stairs(density, edges, color=colour, fill=True, alpha=0.15)
             panel.axvline(w.mean[-1] / w.scale, color=colour, ls=(0, (4, 3)), lw=1.2)
         panel.legend(frameon=False, loc="best")
-        panel.set(ylim=(0, None), xlim=_extent(runs, projection), xlabel="weight [mV]", ylabel="density [1/mV]")
+        weight, density = _label(runs[0], projection, "weight", "mV"), _label(runs[0], projection, "density", "1/mV")
+        panel.set(ylim=(0, None), xlim=_extent(runs, projection), xlabel=weight, ylabel=density)
         panel.set_title(f"Weights of {_arrow(runs[0], projection)} at the end")
     return figure
+
+
+def _label(run: RunReader, projection: str, what: str, unit: str) -> str:
+    """Label an axis of weights, which are numbers without a unit where they are conductances."""
+    synapse = run.experiment.synapses[run.experiment.projections[projection].synapse]
+    return f"{what} [{unit}]" if isinstance(synapse, ExponentialCurrent) else what
 
 
 def membrane_potentials(run: RunReader, start_ms: float, stop_ms: float) -> Figure:
@@ -253,9 +262,10 @@ def membrane_potentials(run: RunReader, start_ms: float, stop_ms: float) -> Figu
     cells = [(name, column) for name in e.recording.traces for column in range(len(run.traces(name).ids))]
     with canvas((1.0,) * len(cells), (6.4, 0.95 * len(cells) + 1.0)) as (figure, panels):
         for panel, (name, column) in zip(panels, reversed(cells), strict=True):
-            traces, train = run.traces(name), run.spikes(name)
-            neuron = e.neurons[e.populations[name].neuron]
-            colour = colours(e)[name]
+            population, _ = e.members(name)
+            traces, train = run.traces(name), run.spikes(population)
+            neuron = e.neurons[e.populations[population].neuron]
+            colour = colours(e)[population]
             inside = (traces.times_ms > start_ms) & (traces.times_ms <= stop_ms)
             potential = np.minimum(traces.values["V"][inside, column], neuron.V_th_mv)
             panel.plot(1e-3 * traces.times_ms[inside], potential, color=colour, lw=1.0)

@@ -133,7 +133,7 @@ def _of_activity(run: RunReader, found: Findings) -> Iterator[Picture]:
         yield _picture(
             figures.raster(run, *last_second), "Spikes in the last second, and the rates of populations and input."
         )
-    if recording.traces and set(recording.traces) <= set(recording.spikes):
+    if recording.traces and {e.members(name)[0] for name in recording.traces} <= set(recording.spikes):
         yield _picture(
             figures.membrane_potentials(run, *last_second),
             "Membrane potentials in the last second; strokes are spikes, grey lines the soft threshold.",

@@ -98,7 +98,7 @@ def arrival_rate(run: RunReader, projection: str, start_ms: float) -> float:
 
 
 def own_current(experiment: Experiment, projection: str) -> str:
-    """Name the recorded current that a projection has to itself.
+    """Name the recorded current, or conductance, that a projection has to itself.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ def own_current(experiment: Experiment, projection: str) -> str:
             f"projections.{projection}.synapse = {p.synapse!r}: {', '.join(sharing)} add to one recorded current; "
             "give each a synapse of its own"
         )
-    return f"I_{p.synapse}"
+    return next(name for name in experiment.variables_of(p.target) if name in (f"I_{p.synapse}", f"g_{p.synapse}"))
 
 
 def effective_weight(run: RunReader, projection: str, start_ms: float) -> float:

@@ -33,7 +33,7 @@ from mpi_engine.dynamics.neurons import announce, find_spikes
 from mpi_engine.dynamics.plasticity import (
     drifted, last_event, remember, remember_trace, trace_at, unchanged, update_postsynaptic, update_presynaptic,
 )
-from mpi_engine.dynamics.recorders import count_spikes, has_room, keep_spikes, observe
+from mpi_engine.dynamics.recorders import count_spikes, has_room, keep_spikes, observe, trace
 from mpi_engine.dynamics.stimulus import announce_train
 from mpi_engine.dynamics.synapses import deliver, deliver_weighted, learning_of, slot
 from mpi_engine.network.exchange import exchange
@@ -81,6 +81,7 @@ class Plan:
             *(f"post_{number}" for number in self.learning.postsynaptic.values()),
             *(f"history_{name}" for name in self.remembering),
             *(f"observations_{name}" for name in e.populations),
+            *(f"traces_{name}" for name in e.recording.traces),
             *(f"spikes_{name}" for name in self.recorded),
             "spike_counts",
             "most_spikes",
@@ -164,6 +165,7 @@ def _block(plan: Plan) -> str:
         incoming = [f"synapses_{projection}" for projection, p in e.projections.items() if p.target == name]
         loop += [f"integrate_{name}({', '.join(['n', f'neurons_{name}', *incoming])})"]
     loop += [f"observe(observations_{name}, neurons_{name}, clock, n)" for name in e.populations]
+    loop += [f"trace(traces_{name}, neurons_{e.members(name)[0]}, n)" for name in e.recording.traces]
     loop += ["# 3 exchange", f"announce_all(n, x, {', '.join(plan.spikers)})", "status = exchange(x)"]
     loop += ["# 4 deliver, and 5 learn: presynaptic events", *_deliver(plan, e.populations)]
     loop += ["# 5 learn: postsynaptic events are noted, and applied when a row is visited; then traces"]

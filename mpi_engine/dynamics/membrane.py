@@ -80,6 +80,7 @@ class Membrane:
         lines += [f"reversal_{kind} = neurons.reversal[{k}]" for k, kind in enumerate(self.kinds) if e.conducts(kind)]
         lines += [f"n_{p}, gain_{p} = synapses_{p}.arrivals[slot(synapses_{p}, n)], synapses_{p}.gain[0]"
                   for p in self.incoming]
+        lines += ["free = neurons.V_free"] if e.has_shadow_voltage else []
         lines += self._constants()
         row, constant = 0, len(self.parameters) + 1
         for kind, (declared, _) in self.own.items():
@@ -120,23 +121,35 @@ class Membrane:
         e, model = self.e, self.model
         pulls = [f"{s}[i] * (reversal_{kind} - V[i])" if e.conducts(kind) else f"{s}[i]" for kind, s in state.items()]
         lines = [f"I = {' + '.join([*pulls, 'drive[i]'])}"]
+        lines += self._shadow(pulls) if e.has_shadow_voltage else []
         known = {"V": "V[i]", "I": "I", "p": "p"} | {variable: f"s_{variable}[i]" for variable in model.state}
         variables = ["V", *model.state]
         slopes = [f"slope_of_{variable}" for variable in variables]
         lines += [f"{', '.join(slopes)} = {call(model.slope, self.slope, known)}"]
-        conductance = [f"{s}[i]" for kind, s in state.items() if e.conducts(kind)]
         arrays = ["V", *(f"s_{variable}" for variable in model.state)]
         for variable, array, slope in zip(variables, arrays, slopes, strict=True):
             rate = [f"p.{model.decay[variable]}"] if variable in model.decay else []
-            rate += conductance if variable == "V" else []
-            if e.run.integrator == "exponential_euler" and rate:
-                after = f"exponential_euler({array}[i], {slope}, {' + '.join(rate)}, dt)"
-            else:
-                after = f"forward_euler({array}[i], {slope}, dt)"
-            lines += [f"{'v' if variable == 'V' else f'{array}[i]'} = {after}"]
+            rate += self._conductances if variable == "V" else []
+            lines += [f"{'v' if variable == 'V' else f'{array}[i]'} = {self._after(f'{array}[i]', slope, rate)}"]
         if e.neurons[self.neuron].refractory_ms:
             lines += ["v = V[i] if waiting[i] > 0 else v", "waiting[i] = max(waiting[i] - 1, 0)"]
         return [*lines, f"above[i] = v >= p.{model.threshold}", f"V[i] = min(v, p.{model.threshold})"]
+
+    @property
+    def _conductances(self) -> list[str]:
+        return [f"{self.e.variable_of(kind)}[i]" for kind in self.kinds if self.e.conducts(kind)]
+
+    def _after(self, variable: str, slope: str, rate: list[str]) -> str:
+        """Write a variable one step later, given its slope and the rate of its linear decay."""
+        if self.e.run.integrator == "exponential_euler" and rate:
+            return f"exponential_euler({variable}, {slope}, {' + '.join(rate)}, dt)"
+        return f"forward_euler({variable}, {slope}, dt)"
+
+    def _shadow(self, pulls: list[str]) -> list[str]:
+        """Write one step of the membrane potential that does not spike, from leak and input alone."""
+        current = " + ".join([*(pull.replace("V[i]", "free[i]") for pull in pulls), "drive[i]"])
+        slope = f"p.leak * (p.E_L - free[i]) + {current}"
+        return [f"free[i] = {self._after('free[i]', slope, ['p.leak', *self._conductances])}"]
 
     def _reset(self) -> list[str]:
         lines = self._constants()

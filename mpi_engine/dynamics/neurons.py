@@ -33,6 +33,8 @@ class Population(NamedTuple):
     ----------
     V : ndarray, shape (n,)
         Membrane potential [mV].
+    V_free : ndarray, shape (n,)
+        Shadow membrane potential without spikes, with the same input and leak [mV]; empty where it is not recorded.
     state : ndarray, shape (n_state_variables, n)
         The model's state variables beside V.
     waiting : ndarray of int32, shape (n,)
@@ -62,9 +64,12 @@ class Population(NamedTuple):
         synapses.
     varied : ndarray, shape (n_varied, n)
         The parameters that differ.
+    leak : ndarray, shape (n,)
+        Leak of each neuron [1/ms]; zero for a user's, whose leak is not known.
     """
 
     V: NDArray[np.float32]
+    V_free: NDArray[np.float32]
     state: NDArray[np.float32]
     waiting: NDArray[np.int32]
     currents: NDArray[np.float32]
@@ -79,6 +84,7 @@ class Population(NamedTuple):
     refractory: NDArray[np.int32]
     parameters: NDArray[np.float32]
     varied: NDArray[np.float32]
+    leak: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -190,7 +196,8 @@ def make_population(experiment: Experiment, name: str, partition: Partition, ran
     kinds = [experiment.synapses[kind] for kind in experiment.synapses_of(name)]
     own_kinds = [kind for kind in kinds if isinstance(kind, UserSynapse)]
     refractory = experiment.steps(neuron.refractory_ms)
-    p = list(parameters_of(experiment, name, first, n).values())
+    named = parameters_of(experiment, name, first, n)
+    p = list(named.values())
     of_synapses = [value for kind in own_kinds for value in kind.parameters.values()]
     constants = [np.nan if isinstance(value, np.ndarray) else value for value in p]
     varied = [value for value in p if isinstance(value, np.ndarray)]
@@ -199,8 +206,10 @@ def make_population(experiment: Experiment, name: str, partition: Partition, ran
         return draw_values(value, stream_key(experiment.seed.state, variable, name), first, n)
 
     state = [initial(variable, value) for variable, value in model_of(experiment, name).state.items()]
+    V = initial("V", neuron.V_init_mv).astype(dtype)
     return Population(
-        V=initial("V", neuron.V_init_mv).astype(dtype),
+        V=V,
+        V_free=V.copy() if experiment.has_shadow_voltage else np.empty(0, dtype),
         state=np.array(state, dtype).reshape(len(state), n),
         waiting=np.zeros(n if refractory else 0, np.int32),
         currents=np.zeros((len(kinds), n), dtype),
@@ -216,6 +225,7 @@ def make_population(experiment: Experiment, name: str, partition: Partition, ran
         refractory=np.array([refractory], np.int32),
         parameters=np.array([*constants, experiment.run.dt_ms, *of_synapses], dtype),
         varied=np.array(varied, dtype).reshape(len(varied), n),
+        leak=np.full(n, named["leak"] if "leak" in named and not isinstance(neuron, UserNeuron) else 0.0, dtype),
     )
 
 

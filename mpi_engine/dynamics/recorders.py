@@ -11,18 +11,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import Real, part
+from mpi_engine.compiled import part
 from mpi_engine.dynamics.neurons import Population
 from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.mathematics import bits_of_float64
 
-FIXED_POINT = 2.0**20
-"""Units of a population sum in 1 mV or 1 mV/ms."""
-
-_SHIFT = 1.5 * 2.0**52 / FIXED_POINT
-
-_LARGEST = 2.0**22
-"""Values are clipped to this in population sums, which leaves room for 2^21 samples of neurons."""
+_LARGEST = 2.0**42
+"""Values are clipped to so many units in population sums, which leaves room for 2^21 samples of neurons."""
 
 
 class Clock(NamedTuple):
@@ -31,19 +26,22 @@ class Clock(NamedTuple):
     Parameters
     ----------
     sample : int
-        Between samples of V and currents.
+        Between the samples of V and currents that enter bins.
     bin : int
         Width of a bin.
     first_bin : int
         The bin that row 0 of the bins' arrays holds.
-    averaging : int
-        Whether per-neuron statistics are being accumulated.
+    statistics : int
+        Between the samples that enter per-neuron statistics; zero until these begin.
+    average : int
+        How many samples are averaged before their variance is taken.
     """
 
     sample: int
     bin: int
     first_bin: int
-    averaging: int
+    statistics: int
+    average: int
 
 
 class SpikeRecord(NamedTuple):
@@ -63,114 +61,230 @@ class SpikeRecord(NamedTuple):
 
 
 class Observations(NamedTuple):
-    """What is observed of a rank's neurons of a population: V, each synaptic current or conductance, the total current.
+    """What is observed of a rank's neurons of a population, in the order of `Experiment.variables_of`.
 
     Parameters
     ----------
     total : ndarray, shape (n,)
         Room for the total current.
+    conductance : ndarray, shape (n,)
+        Room for the total conductance; empty where no synapse is a conductance.
     spike_count : ndarray of int64, shape (n,)
         Spikes in this block of the statistics.
+    window : ndarray of float64, shape (n_variables, n)
+        Sums of the samples that are being averaged.
+    collected : ndarray of int64, shape (1,)
+        Number of samples in it.
     sums, squares : ndarray of float64, shape (n_variables, n)
-        Sums of samples and of their squares in this block.
+        Sums of averaged samples and of their squares in this block. A variance of 4 mV^2 about -65 mV is a difference
+        of numbers 1000 times larger, which costs three of float64's sixteen digits.
+    joint : ndarray of float64, shape (3, n)
+        Sums of V times total conductance, of their joint distance from `centre`, and of 1 / conductance.
+    centre : ndarray of float64, shape (2, n)
+        Mean V and total conductance of the block before; NaN in the first.
     samples : ndarray of int64, shape (1,)
-        Number of samples in this block.
-    binned : ndarray of int64, shape (n_rows, n_variables)
-        Sums over samples and neurons in each bin, in fixed point.
-    traced : ndarray of int32, shape (n_traced,)
-        Local indices of neurons whose time series are kept.
-    trace_interval : ndarray of int64, shape (2,)
-        Steps between their samples, and the sample that row 0 of `traces` holds.
-    traces : ndarray, shape (n_rows, n_variables, n_traced)
-        The time series.
+        Number of averaged samples in this block.
+    unit : ndarray of float64, shape (n_variables,)
+        Of each variable in the bins' sums, a power of two.
+    member : ndarray of uint8, shape (n_subpopulations, n)
+        Whether a neuron belongs to each subpopulation that has bins of its own.
+    binned : ndarray of int64, shape (n_rows, 1 + n_subpopulations, n_variables)
+        Sums over samples and neurons in each bin, of the population and of each subpopulation, in units.
+    member_spikes : ndarray of int64, shape (n_rows, n_subpopulations)
+        Spikes of this rank's members in each bin.
     """
 
     total: NDArray[np.float32]
+    conductance: NDArray[np.float32]
     spike_count: NDArray[np.int64]
+    window: NDArray[np.float64]
+    collected: NDArray[np.int64]
     sums: NDArray[np.float64]
     squares: NDArray[np.float64]
+    joint: NDArray[np.float64]
+    centre: NDArray[np.float64]
     samples: NDArray[np.int64]
+    unit: NDArray[np.float64]
+    member: NDArray[np.uint8]
     binned: NDArray[np.int64]
-    traced: NDArray[np.int32]
-    trace_interval: NDArray[np.int64]
-    traces: NDArray[np.float32]
+    member_spikes: NDArray[np.int64]
+
+
+class TraceRecord(NamedTuple):
+    """Time series of chosen neurons of a population or subpopulation.
+
+    Parameters
+    ----------
+    chosen : ndarray of int32, shape (n_chosen,)
+        Their local indices.
+    interval : ndarray of int64, shape (2,)
+        Steps between samples, and the sample that row 0 of `values` holds.
+    values : ndarray, shape (n_rows, n_variables, n_chosen)
+        Variables in the order of `Experiment.variables_of`.
+    """
+
+    chosen: NDArray[np.int32]
+    interval: NDArray[np.int64]
+    values: NDArray[np.float32]
 
 
 @part
 def observe(o: Observations, population: Population, clock: Clock, n: int) -> None:
     """Sample V after a step and before the reset, at most the threshold, and the currents that acted in the step.
 
-    The total current takes a conductance at this V.
+    The total current takes a conductance at this V; the total conductance has the leak in it.
     """
-    for k in range(population.n_fired[0]):
-        o.spike_count[population.fired[k]] += clock.averaging
-    sampled = clock.sample > 0 and n % clock.sample == 0
-    traced = o.trace_interval[0] > 0 and n % o.trace_interval[0] == 0
-    if not (sampled or traced):
+    row = (n - 1) // clock.bin - clock.first_bin if clock.bin > 0 else 0
+    _count(o, population, clock, row)
+    binned = clock.bin > 0 and n % clock.sample == 0
+    averaged = clock.statistics > 0 and n % clock.statistics == 0
+    if not (binned or averaged):
         return
-    V, currents, drive, total = population.V, population.currents, population.drive, o.total
-    n_variables = 2 + currents.shape[0]
-    if sampled:
-        for i in range(total.size):
-            total[i] = drive[i]
-        for kind in range(currents.shape[0]):
-            _add_current(total, currents[kind], population.reversal[kind], V)
-        row = (n - 1) // clock.bin - clock.first_bin if clock.bin > 0 else 0
-        o.samples[0] += clock.averaging
-        _sample(o, V, 0, row, clock)
-        for kind in range(currents.shape[0]):
-            _sample(o, currents[kind], 1 + kind, row, clock)
-        _sample(o, total, n_variables - 1, row, clock)
-    if traced:
-        row = n // o.trace_interval[0] - 1 - o.trace_interval[1]
-        for k in range(o.traced.size):
-            i = o.traced[k]
-            o.traces[row, 0, k] = V[i]
-            o.traces[row, n_variables - 1, k] = drive[i]
-            for kind in range(currents.shape[0]):
-                o.traces[row, 1 + kind, k] = currents[kind, i]
-                reversal = population.reversal[kind]
-                towards = currents[kind, i] if np.isnan(reversal) else currents[kind, i] * (reversal - V[i])
-                o.traces[row, n_variables - 1, k] += towards
+    _add_up(o, population)
+    for variable in range(o.unit.size):
+        values = _values_of(o, population, variable)
+        if binned:
+            _add_to_bin(o, values, row, variable)
+        if averaged:
+            _add(values, o.window[variable])
+    if averaged:
+        o.collected[0] += 1
+        if o.collected[0] == clock.average:
+            _take_sample(o)
 
 
 @part
-def _add_current(
-    total: NDArray[np.float32], current: NDArray[np.float32], reversal: Real, V: NDArray[np.float32]
-) -> None:
-    if np.isnan(reversal):
-        for i in range(total.size):
-            total[i] += current[i]
-    else:
-        for i in range(total.size):
-            total[i] += current[i] * (reversal - V[i])
+def _count(o: Observations, population: Population, clock: Clock, row: int) -> None:
+    for k in range(population.n_fired[0]):
+        neuron = population.fired[k]
+        if clock.statistics > 0:
+            o.spike_count[neuron] += 1
+        if clock.bin > 0:
+            for group in range(o.member.shape[0]):
+                o.member_spikes[row, group] += o.member[group, neuron]
 
 
 @part
-def _sample(o: Observations, values: NDArray[np.float32], variable: int, row: int, clock: Clock) -> None:
-    if clock.averaging:
-        _accumulate(values, o.sums[variable], o.squares[variable])
-    if clock.bin > 0:
-        o.binned[row, variable] += fixed_point_sum(values)
+def _add_up(o: Observations, population: Population) -> None:
+    """Set the total current and the total conductance of every neuron."""
+    V, total, conductance = population.V, o.total, o.conductance
+    for i in range(total.size):
+        total[i] = population.drive[i]
+    for i in range(conductance.size):
+        conductance[i] = population.leak[i]
+    for kind in range(population.currents.shape[0]):
+        current, reversal = population.currents[kind], population.reversal[kind]
+        if np.isnan(reversal):
+            for i in range(total.size):
+                total[i] += current[i]
+        else:
+            for i in range(total.size):
+                total[i] += current[i] * (reversal - V[i])
+                conductance[i] += current[i]
 
 
 @part
-def _accumulate(values: NDArray[np.float32], sums: NDArray[np.float64], squares: NDArray[np.float64]) -> None:
+def _values_of(o: Observations, population: Population, variable: int) -> NDArray[np.float32]:
+    n_kinds = population.currents.shape[0]
+    if variable == 0:
+        return population.V
+    if variable <= n_kinds:
+        return population.currents[variable - 1]
+    if variable == n_kinds + 1:
+        return o.total
+    if variable == n_kinds + 2 and population.V_free.size > 0:
+        return population.V_free
+    return o.conductance
+
+
+@part
+def _add_to_bin(o: Observations, values: NDArray[np.float32], row: int, variable: int) -> None:
+    unit = o.unit[variable]
+    o.binned[row, 0, variable] += fixed_point_sum(values, unit)
+    for group in range(o.member.shape[0]):
+        o.binned[row, 1 + group, variable] += fixed_point_sum_of(values, o.member[group], unit)
+
+
+@part
+def _add(values: NDArray[np.float32], sums: NDArray[np.float64]) -> None:
     for i in range(values.size):
-        value = np.float64(values[i])
-        sums[i] += value
-        squares[i] += value * value
+        sums[i] += values[i]
 
 
 @part
-def fixed_point_sum(values: NDArray[np.float32]) -> np.int64:
-    """Sum values as integers in units of 1 / `FIXED_POINT`, which is exact in any order."""
+def _take_sample(o: Observations) -> None:
+    """Add the average over the window to the block's sums, and empty the window."""
+    window, per_sample = o.window, 1 / np.float64(o.collected[0])
+    for variable in range(window.shape[0]):
+        sums, squares = o.sums[variable], o.squares[variable]
+        for i in range(window.shape[1]):
+            value = window[variable, i] * per_sample
+            sums[i] += value
+            squares[i] += value * value
+    if o.conductance.size > 0:
+        voltages, conductances = window[0], window[window.shape[0] - 1]
+        for i in range(o.conductance.size):
+            V, g = voltages[i] * per_sample, conductances[i] * per_sample
+            o.joint[0, i] += V * g
+            o.joint[1, i] += abs((V - o.centre[0, i]) * (g - o.centre[1, i]))
+            o.joint[2, i] += 1 / g
+    window[:] = 0.0
+    o.collected[0] = 0
+    o.samples[0] += 1
+
+
+@part
+def fixed_point_sum(values: NDArray[np.float32], unit: float) -> np.int64:
+    """Sum values as integers of a unit, a power of two, which is exact in any order."""
     whole = np.int64(0)
     for i in range(values.size):
-        # far above the value, a float64 is spaced by one unit: adding rounds to it, and leaves it in the low bits
-        clipped = min(max(np.float64(values[i]), -_LARGEST), _LARGEST)
-        whole += bits_of_float64(clipped + _SHIFT) - bits_of_float64(_SHIFT)
+        whole += _units(np.float64(values[i]), unit)
     return whole
+
+
+@part
+def fixed_point_sum_of(values: NDArray[np.float32], member: NDArray[np.uint8], unit: float) -> np.int64:
+    """Sum the values of members only."""
+    whole = np.int64(0)
+    for i in range(values.size):
+        whole += _units(np.float64(values[i]), unit) * member[i]
+    return whole
+
+
+@part
+def _units(value: float, unit: float) -> np.int64:
+    # far above the value, a float64 is spaced by one unit: adding rounds to it, and leaves it in the low bits
+    shift = 1.5 * 2.0**52 * unit
+    clipped = min(max(value, -_LARGEST * unit), _LARGEST * unit)
+    return bits_of_float64(clipped + shift) - bits_of_float64(shift)
+
+
+@part
+def trace(record: TraceRecord, population: Population, n: int) -> None:
+    """Sample chosen neurons as `observe` does."""
+    if n % record.interval[0] != 0:
+        return
+    row = n // record.interval[0] - 1 - record.interval[1]
+    n_kinds = population.currents.shape[0]
+    for k in range(record.chosen.size):
+        i = record.chosen[k]
+        values = record.values[row, :, k]
+        values[0] = population.V[i]
+        values[1 + n_kinds] = population.drive[i]
+        conductance, conducts = population.leak[i], False
+        for kind in range(n_kinds):
+            current, reversal = population.currents[kind, i], population.reversal[kind]
+            values[1 + kind] = current
+            if np.isnan(reversal):
+                values[1 + n_kinds] += current
+            else:
+                values[1 + n_kinds] += current * (reversal - population.V[i])
+                conductance += current
+                conducts = True
+        if population.V_free.size > 0:
+            values[2 + n_kinds] = population.V_free[i]
+        if conducts:
+            values[values.size - 1] = conductance
 
 
 @part

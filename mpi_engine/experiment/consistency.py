@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+import numpy as np
+
 from mpi_engine.experiment.base import Distribution, Part, average, divides, highest, lowest
 from mpi_engine.experiment.experiment import Experiment
 from mpi_engine.experiment.inputs import Current
@@ -113,7 +115,10 @@ def _references(e: Experiment) -> Iterator[Problem]:
         known = [*e.populations, *e.trains]
         yield from _reference(f"recording.spikes.{index}", name, known, "population or spiking input")
     for name in e.recording.traces:
-        yield from _reference(f"recording.traces.{name}", name, list(e.populations), "population")
+        known = [*e.populations, *e.subpopulations]
+        yield from _reference(f"recording.traces.{name}", name, known, "population or subpopulation")
+    if e.recording.rates:
+        yield from _parts(e, "recording.rates.subpopulations", e.recording.rates.subpopulations)
 
 
 def _subpopulations(e: Experiment) -> Iterator[Problem]:
@@ -187,7 +192,22 @@ def _durations(e: Experiment) -> dict[str, float | None]:
     durations |= {f"recording.traces.{name}.interval_ms": t.interval_ms for name, t in recording.traces.items()}
     if recording.weights:
         durations["recording.weights.interval_ms"] = recording.weights.interval_ms
+    if recording.statistics and recording.statistics.average_ms is not None:
+        durations["recording.statistics.start_ms"] = recording.statistics.start_ms
+        durations["recording.statistics.average_ms"] = recording.statistics.average_ms
     return durations
+
+
+def _time_constants(e: Experiment) -> dict[str, float | Distribution | None]:
+    """List every time constant by its key."""
+    kinds = {"synapses": e.synapses, "plasticity": e.plasticity, "neurons": e.neurons}
+    return {
+        f"{kind}.{name}.{key}": getattr(part, key)
+        for kind, parts in kinds.items()
+        for name, part in parts.items()
+        for key in type(part).model_fields
+        if key.startswith("tau_")
+    }
 
 
 def _times(e: Experiment) -> Iterator[Problem]:
@@ -198,23 +218,24 @@ def _times(e: Experiment) -> Iterator[Problem]:
             yield Problem(key, f"{duration:g}", f"is below run.dt_ms = {dt:g}; raise it, or lower dt_ms")
         elif duration is not None and not divides(dt, duration):
             yield Problem(key, f"{duration:g}", f"is not a multiple of run.dt_ms = {dt:g}; choose one that is")
-    sampled: dict[str, float] = {}
+    sampled: list[tuple[str, float, str, float]] = []
+    sample = ("recording.sample_ms", recording.sample_ms)
     if recording.rates:
-        sampled["recording.rates.bin_ms"] = recording.rates.bin_ms
+        sampled.append(("recording.rates.bin_ms", recording.rates.bin_ms, *sample))
     if recording.statistics:
-        sampled["recording.statistics.start_ms"] = recording.statistics.start_ms
-        sampled["recording.statistics.block_ms"] = recording.statistics.block_ms
-    for key, duration in sampled.items():
-        if not divides(recording.sample_ms, duration):
-            remedy = f"is not a multiple of recording.sample_ms = {recording.sample_ms:g}; choose one that is"
-            yield Problem(key, f"{duration:g}", remedy)
+        start, block = recording.statistics.start_ms, recording.statistics.block_ms
+        if recording.statistics.average_ms is None:
+            sampled.append(("recording.statistics.start_ms", start, *sample))
+        else:
+            sample = ("recording.statistics.average_ms", recording.statistics.average_ms)
+        sampled.append(("recording.statistics.block_ms", block, *sample))
+    for key, duration, unit, unit_ms in sampled:
+        if not divides(unit_ms, duration):
+            yield Problem(key, f"{duration:g}", f"is not a multiple of {unit} = {unit_ms:g}; choose one that is")
     if e.n_steps > MAX_STEPS:
         remedy = f"is {float(e.n_steps):.3g} steps, above {MAX_STEPS}; shorten it or raise run.dt_ms"
         yield Problem("run.duration_ms", f"{e.run.duration_ms:g}", remedy)
-    constants = {f"{kind}.{name}.{key}": getattr(part, key)
-                 for kind, parts in (("synapses", e.synapses), ("plasticity", e.plasticity), ("neurons", e.neurons))
-                 for name, part in parts.items() for key in type(part).model_fields if key.startswith("tau_")}
-    for key, tau in constants.items():
+    for key, tau in _time_constants(e).items():
         if tau is not None and lowest(tau) < dt:
             yield Problem(key, f"{lowest(tau):g}", f"is below run.dt_ms = {dt:g}; lower dt_ms")
     for name, train in e.trains.items():
@@ -295,18 +316,22 @@ def _sizes(e: Experiment) -> Iterator[Problem]:
 def _recorders(e: Experiment) -> Iterator[Problem]:
     recording = e.recording
     for name, traces in recording.traces.items():
-        if name not in e.populations:
+        if not _are_neurons(e, name):
             continue
-        size = e.populations[name].size
+        _, ids = e.members(name)
         key = f"recording.traces.{name}.neurons"
         if isinstance(traces.neurons, int):
-            if traces.neurons > size:
-                yield Problem(key, str(traces.neurons), f"{name} has only {size} neurons; ask for fewer")
+            if traces.neurons > ids.size:
+                yield Problem(key, str(traces.neurons), f"{name} has only {ids.size} neurons; ask for fewer")
         elif not traces.neurons:
             yield Problem(key, "[]", "name at least one neuron, or leave the recorder out")
         else:
-            if max(traces.neurons) >= size:
-                yield Problem(key, str(max(traces.neurons)), f"{name} has only {size} neurons, counted from 0")
+            strangers = np.setdiff1d(traces.neurons, ids).tolist()
+            if strangers and name in e.populations:
+                yield Problem(key, str(strangers[-1]), f"{name} has only {ids.size} neurons, counted from 0")
+            elif strangers:
+                remedy = f"is not in {name}; give ids within {e.subpopulations[name].population} of its members"
+                yield Problem(key, str(strangers[0]), remedy)
             if sorted(set(traces.neurons)) != traces.neurons:
                 yield Problem(key, str(traces.neurons), "give the neurons in ascending order, each once")
     if recording.weights:
@@ -315,6 +340,33 @@ def _recorders(e: Experiment) -> Iterator[Problem]:
             yield from _reference(key, name, list(e.plastic), "plastic projection")
             if edges[0] >= edges[1]:
                 yield Problem(key, str(edges), "the lower edge is not below the upper; swap them")
+        for name, subpopulations in recording.weights.targets.items():
+            yield from _reference(f"recording.weights.targets.{name}", name, list(e.plastic), "plastic projection")
+            yield from _parts(e, f"recording.weights.targets.{name}", subpopulations)
+            target = e.plastic[name].target if name in e.plastic else ""
+            for index, part in enumerate(subpopulations):
+                if not _are_neurons(e, part) or not _are_neurons(e, target):
+                    continue
+                onto, of = e.members(target)[0], e.members(part)[0]
+                if onto != of:
+                    remedy = f"is part of {of}, but {name} goes to {onto}; choose a part of it"
+                    yield Problem(f"recording.weights.targets.{name}.{index}", repr(part), remedy)
+
+
+def _parts(e: Experiment, key: str, names: list[str]) -> Iterator[Problem]:
+    for index, name in enumerate(names):
+        yield from _reference(f"{key}.{index}", name, list(e.subpopulations), "subpopulation")
+        if name in names[:index]:
+            yield Problem(f"{key}.{index}", repr(name), "is named twice; leave one out")
+
+
+def _are_neurons(e: Experiment, name: str) -> bool:
+    """Say whether a name is a population, or a subpopulation that lies within one."""
+    part = e.subpopulations.get(name)
+    population = e.populations.get(name if part is None else part.population)
+    if part is None or population is None:
+        return population is not None
+    return part.last < population.size
 
 
 def find_warnings(experiment: Experiment) -> list[Problem]:

@@ -259,9 +259,21 @@ class Experiment(Part):
         """Whether a synapse kind is a conductance."""
         return isinstance(self.synapses[synapse], ExponentialConductance)
 
+    @property
+    def has_shadow_voltage(self) -> bool:
+        """Whether neurons have a second membrane potential that does not spike."""
+        return self.recording.statistics is not None and self.recording.statistics.shadow_voltage
+
     def variables_of(self, population: str) -> list[str]:
-        """Names of what is recorded of a neuron: V, each synaptic current or conductance, and the total current."""
-        return ["V", *map(self.variable_of, self.synapses_of(population)), "I_total"]
+        """Names of what is recorded of a neuron.
+
+        V, each synaptic current or conductance, the total current, V_free where it is asked for, and the total
+        conductance, leak included, where a synapse is a conductance.
+        """
+        kinds = self.synapses_of(population)
+        free = ["V_free"] if self.has_shadow_voltage else []
+        total = ["g_total"] if any(map(self.conducts, kinds)) else []
+        return ["V", *map(self.variable_of, kinds), "I_total", *free, *total]
 
     def variable_of(self, synapse: str) -> str:
         """Name of the current or conductance of a synapse kind."""

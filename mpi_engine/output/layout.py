@@ -30,6 +30,16 @@ MANIFEST = "/manifest"
 ALIASES = {"index_pointers": "index_pointer"}
 """Datasets that have a second name, a hard link: libsonata asks for the one, bmtk for the other."""
 
+JOINT = {
+    "covariance_V_g": ("mV/ms", "covariance of V and g_total"),
+    "absolute_V_g": (
+        "mV/ms",
+        "mean of |(V - V') (g_total - g_total')| about the means of the block before; NaN in block 0, which has none",
+    ),
+    "tau_effective": ("ms", "mean of 1 / g_total"),
+}
+"""Statistics of V and the total conductance of a neuron: the unit and the meaning of each dataset."""
+
 _BY_TIME = np.array(2, dtype=h5py.enum_dtype({"none": 0, "by_id": 1, "by_time": 2}, basetype="u1"))
 
 
@@ -92,7 +102,7 @@ class Record:
 
 def unit_of(variable: str) -> str:
     """Name the unit of a variable of a neuron; currents and conductances are divided by the capacitance."""
-    if variable == "V":
+    if variable in ("V", "V_free"):
         return "mV"
     return "1/ms" if variable.startswith("g_") else "mV/ms"
 
@@ -148,6 +158,8 @@ def statistics(
     spike_count: NDArray[Any],
     mean: Mapping[str, NDArray[Any]],
     variance: Mapping[str, NDArray[Any]],
+    average_ms: float | None = None,
+    joint: Mapping[str, NDArray[Any]] | None = None,
 ) -> list[Record]:
     """Record the statistics of every neuron in blocks of time.
 
@@ -167,10 +179,14 @@ def statistics(
         Spikes of this rank's n neurons.
     mean, variance : mapping of str to ndarray of float, shape (B, n)
         Mean and variance of each variable.
+    average_ms : float, optional
+        Time over which samples are averages [ms]; momentary values if not given.
+    joint : mapping of str to ndarray of float, shape (B, n)
+        Statistics of V and total conductance, as in `JOINT`.
     """
     group = f"{STATISTICS}/{population}"
     mine = first == 0 and spike_count.shape[1] > 0
-    block = {"block_ms": float(block_ms)}
+    block = {"block_ms": float(block_ms)} | ({} if average_ms is None else {"average_ms": float(average_ms)})
     records = [
         _common(f"{group}/start_ms", np.asarray(start_ms, np.float64), mine, "ms", group_attributes=block),
         _common(f"{group}/samples", np.asarray(samples, np.int64), mine),
@@ -181,6 +197,10 @@ def statistics(
     for name, values in variance.items():
         square = f"({unit_of(name)})^2" if "/" in unit_of(name) else f"{unit_of(name)}^2"
         records.append(_neurons(f"{group}/variance/{name}", np.asarray(values, np.float64), first, size, square))
+    for name, values in (joint or {}).items():
+        unit, meaning = JOINT[name]
+        attributes = {"meaning": meaning}
+        records.append(_neurons(f"{group}/{name}", np.asarray(values, np.float64), first, size, unit, attributes))
     return records
 
 
@@ -197,7 +217,7 @@ def rates(
     Parameters
     ----------
     population : str
-        Name.
+        Name; of a subpopulation, too.
     start_ms, bin_ms : float
         Start of the segment's first bin, also if it has none that ended yet, and width of a bin [ms].
     rate_hz : array_like of float, shape (T,)
@@ -234,6 +254,7 @@ def weights(
     sample_target: ArrayLike,
     mine: bool,
     unit: str = "mV",
+    onto: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
 ) -> list[Record]:
     """Record the weights of a plastic projection over time, as they act.
 
@@ -261,6 +282,8 @@ def weights(
         Whether this rank writes what every rank knows.
     unit : str
         Of the weights: mV for currents, 1 for conductances.
+    onto : mapping of str to a pair of array_like of float, shape (W,)
+        Mean and variance over the synapses onto subpopulations.
     """
     group = f"{WEIGHTS}/{projection}"
     whole = {"scale": float(scale), "synapses": np.int64(synapses)}
@@ -276,6 +299,11 @@ def weights(
         _common(f"{group}/sample", np.asarray(sample), mine, unit),
         _common(f"{group}/sample_source", np.asarray(sample_source, np.int64), mine, grows=False),
         _common(f"{group}/sample_target", np.asarray(sample_target, np.int64), mine, grows=False),
+        *(
+            _common(f"{group}/onto/{name}/{moment}", np.asarray(values, np.float64), mine, moment_unit)
+            for name, moments in (onto or {}).items()
+            for moment, values, moment_unit in zip(("mean", "variance"), moments, (unit, f"{unit}^2"), strict=True)
+        ),
     ]
 
 
@@ -292,7 +320,7 @@ def traces(
     Parameters
     ----------
     population : str
-        Name.
+        Name; of a subpopulation, too.
     start_ms, interval_ms : float
         Time of the segment's first sample, also if it has none, and time between samples [ms].
     node_ids : array_like of int, shape (E,)

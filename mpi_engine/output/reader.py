@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from mpi_engine.experiment import Experiment, ExperimentError, parse_experiment
 from mpi_engine.experiment.consistency import suggest
 from mpi_engine.output.integrity import RunError
-from mpi_engine.output.layout import NETWORK, PROVENANCE, RATES, REPORT, SPIKES, STATISTICS, TRACES, WEIGHTS
-from mpi_engine.output.recorded import Degrees, Rates, Spikes, Statistics, Traces, Weights
+from mpi_engine.output.layout import JOINT, NETWORK, PROVENANCE, RATES, REPORT, SPIKES, STATISTICS, TRACES, WEIGHTS
+from mpi_engine.output.recorded import Degrees, Moments, Rates, Spikes, Statistics, Traces, Weights
 from mpi_engine.output.sealed import RUN_FILE, Contents, Sealed, find_damage, sealed_segments
 
 __all__ = [
     "Degrees",
+    "Moments",
     "Rates",
     "RunError",
     "RunReader",
@@ -97,10 +98,14 @@ class RunReader:
         return Spikes(columns["timestamps"], columns["node_ids"].astype(np.int64))
 
     def rates(self, population: str) -> Rates:
-        """Read the rates of a population, and its means of variables."""
-        self._check(population, "population", self.experiment.sizes)
+        """Read the rates of a population or subpopulation, and its means of variables."""
+        e = self.experiment
+        self._check(population, "population", [*e.sizes, *e.subpopulations])
         group, what = f"{RATES}/{population}", f"rates of {population}"
-        attributes, columns = self._columns(group, what, "add recording.rates and run again")
+        remedy = "add recording.rates and run again"
+        if population in e.subpopulations:
+            remedy = f'name "{population}" in recording.rates.subpopulations and run again'
+        attributes, columns = self._columns(group, what, remedy)
         bin_ms, rate_hz = float(attributes["bin_ms"]), columns["rate_hz"]
         times_ms = attributes["start_ms"] + bin_ms * np.arange(rate_hz.size)
         return Rates(times_ms, bin_ms, rate_hz, _of(columns, "mean"))
@@ -117,6 +122,8 @@ class RunReader:
             columns["spike_count"],
             _of(columns, "mean"),
             _of(columns, "variance"),
+            float(attributes["average_ms"]) if "average_ms" in attributes else None,
+            *(columns.get(name) for name in JOINT),
         )
 
     def weights(self, projection: str) -> Weights:
@@ -127,11 +134,17 @@ class RunReader:
             raise RunError(f"projection {projection!r}: does not learn, its weights are constant; plastic: {plastic}")
         group, what = f"{WEIGHTS}/{projection}", f"weights of {projection}"
         attributes, columns = self._columns(group, what, "add recording.weights and run again")
-        return Weights(**columns, scale=float(attributes["scale"]), synapses=int(attributes["synapses"]))
+        moments = _of(columns, "onto")
+        onto = {
+            name: Moments(moments[f"{name}/mean"], moments[f"{name}/variance"])
+            for name in dict.fromkeys(key.partition("/")[0] for key in moments)
+        }
+        over_all = {name: values for name, values in columns.items() if not name.startswith("onto/")}
+        return Weights(**over_all, scale=float(attributes["scale"]), synapses=int(attributes["synapses"]), onto=onto)
 
     def traces(self, population: str) -> Traces:
-        """Read the time series of the chosen neurons of a population."""
-        self._check(population, "population", self.experiment.populations)
+        """Read the time series of the chosen neurons of a population or subpopulation."""
+        self._check(population, "population", [*self.experiment.populations, *self.experiment.subpopulations])
         what, remedy = f"traces of {population}", f"add recording.traces.{population} and run again"
         report_group, trace_group = f"{REPORT}/{population}", f"{TRACES}/{population}"
         report, currents = self._look(

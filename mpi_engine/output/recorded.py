@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,14 @@ class Statistics:
     spike_count : ndarray of int, shape (B, n)
         Spikes.
     mean, variance : dict of str to ndarray of float, shape (B, n)
-        Of each variable (V in mV, currents in mV/ms).
+        Of each variable (V in mV, currents in mV/ms, conductances in 1/ms).
+    average_ms : float, optional
+        Time over which samples are averages [ms]; None where they are momentary values.
+    covariance_V_g, absolute_V_g : ndarray of float, shape (B, n), optional
+        Covariance of V and the total conductance, and mean of its absolute value about the means of the block before
+        (NaN in the first) [mV/ms]; None where no synapse is a conductance.
+    tau_effective_ms : ndarray of float, shape (B, n), optional
+        Mean of 1 / total conductance [ms].
     """
 
     start_ms: Floats
@@ -74,6 +81,24 @@ class Statistics:
     spike_count: Integers
     mean: dict[str, Floats]
     variance: dict[str, Floats]
+    average_ms: float | None = None
+    covariance_V_g: Floats | None = None
+    absolute_V_g: Floats | None = None
+    tau_effective_ms: Floats | None = None
+
+
+@dataclass(frozen=True, repr=False)
+class Moments:
+    """Mean and variance of something over time.
+
+    Parameters
+    ----------
+    mean, variance : ndarray of float, shape (W,)
+        The moments.
+    """
+
+    mean: Floats
+    variance: Floats
 
 
 @dataclass(frozen=True, repr=False)
@@ -98,6 +123,8 @@ class Weights:
         Factor from the weights that the experiment names to these.
     synapses : int
         Number of synapses.
+    onto : dict of str to Moments
+        Of the weights onto each subpopulation that was recorded separately.
     """
 
     time_ms: Floats
@@ -112,6 +139,7 @@ class Weights:
     sample_target: Integers
     scale: float
     synapses: int
+    onto: dict[str, Moments] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.dynamics.recorders import FIXED_POINT, Clock, Observations, SpikeRecord
+from mpi_engine.dynamics.recorders import Clock, Observations, SpikeRecord, TraceRecord
 from mpi_engine.dynamics.synapses import PlasticProjection, weight_sums
 from mpi_engine.experiment import Experiment, ExponentialCurrent
 from mpi_engine.network.connectivity import Connectivity, synapse_hashes
@@ -19,6 +19,9 @@ from mpi_engine.output.layout import Record
 
 _FEWEST_SPIKES, _MOST_SPIKES = 2**16, 2**22
 """Room for the spikes of a population between segments, unless it needs more for two steps."""
+
+_UNITS = {"mV": 2.0**-20, "mV/ms": 2.0**-24, "1/ms": 2.0**-30}
+"""Units in which population sums are whole numbers: 1e-6 or less of what a neuron typically has."""
 
 _EXPECTED_RATE_HZ = 200.0
 """A segment is cut early where populations fire faster than this, or the room is not enough for it."""
@@ -68,6 +71,17 @@ class SpikeRecorder:
         return records
 
 
+class _Block(NamedTuple):
+    """The statistics of a block of time: its first step less one, and what the neurons of this rank did in it."""
+
+    start: int
+    samples: int
+    spike_count: NDArray[np.int64]
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    joint: NDArray[np.float64]
+
+
 class NeuronRecorder:
     """Statistics of every neuron, population rates and means, and traces of chosen neurons.
 
@@ -83,58 +97,80 @@ class NeuronRecorder:
 
     def __init__(self, experiment: Experiment, partition: Partition, rank: int) -> None:
         self._experiment = experiment
-        recording = experiment.recording
-        self._sample = experiment.steps(recording.sample_ms) if recording.rates or recording.statistics else 0
+        recording, statistics = experiment.recording, experiment.recording.statistics
+        self._sample = experiment.steps(recording.sample_ms)
         self._bin = experiment.steps(recording.rates.bin_ms) if recording.rates else 0
-        self._start = experiment.steps(recording.statistics.start_ms) if recording.statistics else 0
-        self._block = experiment.steps(recording.statistics.block_ms) if recording.statistics else 0
+        self._start = experiment.steps(statistics.start_ms) if statistics else 0
+        self._block = experiment.steps(statistics.block_ms) if statistics else 0
+        self._average_ms = statistics.average_ms if statistics else None
         self._first_bin = 0
-        self._averaging = False
+        self._begun = False
         segment = experiment.steps(recording.segment_ms)
         self._n_bins = segment // self._bin + 3 if self._bin else 1
         self.spike_counts = np.zeros((self._n_bins, len(experiment.sizes)), np.int64)
         self._spans = {name: partition.span(name, rank) for name in experiment.populations}
-        self.variables = {name: experiment.variables_of(name)[1:] for name in experiment.populations}
-        self._chosen = {name: _choose_neurons(experiment, name) for name in experiment.populations}
-        self.observations = {name: self._observations(name, segment) for name in experiment.populations}
-        self._blocks: dict[str, list[tuple[int, int, NDArray[Any], NDArray[Any], NDArray[Any]]]] = {
-            name: [] for name in experiment.populations
-        }
+        self.variables = {name: experiment.variables_of(name) for name in experiment.populations}
+        self._parts: dict[str, list[str]] = {name: [] for name in experiment.populations}
+        for part in recording.rates.subpopulations if recording.rates else ():
+            self._parts[experiment.members(part)[0]].append(part)
+        self._chosen = {name: _choose_neurons(experiment, name) for name in recording.traces}
+        self.observations = {name: self._observations(name) for name in experiment.populations}
+        self.traces = {name: self._trace_record(name, segment) for name in recording.traces}
+        self._blocks: dict[str, list[_Block]] = {name: [] for name in experiment.populations}
 
-    def _observations(self, name: str, segment: int) -> Observations:
+    def _observations(self, name: str) -> Observations:
         first, last = self._spans[name]
-        n, n_variables = last - first, 1 + len(self.variables[name])
+        variables, parts = self.variables[name], self._parts[name]
+        n, n_variables = last - first, len(variables)
         dtype = np.dtype(self._experiment.run.state_dtype)
-        traced = [gid - first for gid in self._chosen[name] if first <= gid < last]
-        traces = self._experiment.recording.traces.get(name)
-        interval = self._experiment.steps(traces.interval_ms) if traces else 0
-        n_rows = segment // interval + 3 if interval else 1
+        conductances = n if "g_total" in variables else 0
+        neurons = np.arange(first, last)
+        member = [np.isin(neurons, self._experiment.members(part)[1]) for part in parts]
         n_sums = n if self._block else 0
+        n_joint = conductances if self._block else 0
         return Observations(
             total=np.zeros(n, dtype),
+            conductance=np.zeros(conductances, dtype),
             spike_count=np.zeros(n, np.int64),
+            window=np.zeros((n_variables, n_sums)),
+            collected=np.zeros(1, np.int64),
             sums=np.zeros((n_variables, n_sums)),
             squares=np.zeros((n_variables, n_sums)),
+            joint=np.zeros((len(layout.JOINT), n_joint)),
+            centre=np.full((2, n_joint), np.nan),
             samples=np.zeros(1, np.int64),
-            binned=np.zeros((self._n_bins, n_variables), np.int64),
-            traced=np.array(traced, np.int32),
-            trace_interval=np.array([interval, 0], np.int64),
-            traces=np.zeros((n_rows, n_variables, len(traced)), dtype),
+            unit=np.array([_UNITS[layout.unit_of(variable)] for variable in variables]),
+            member=np.array(member, np.uint8).reshape(len(parts), n),
+            binned=np.zeros((self._n_bins, 1 + len(parts), n_variables), np.int64),
+            member_spikes=np.zeros((self._n_bins, len(parts)), np.int64),
+        )
+
+    def _trace_record(self, name: str, segment: int) -> TraceRecord:
+        population, _ = self._experiment.members(name)
+        first, last = self._spans[population]
+        chosen = [gid - first for gid in self._chosen[name] if first <= gid < last]
+        interval = self._experiment.steps(self._experiment.recording.traces[name].interval_ms)
+        shape = (segment // interval + 3, len(self.variables[population]), len(chosen))
+        return TraceRecord(
+            chosen=np.array(chosen, np.int32),
+            interval=np.array([interval, 0], np.int64),
+            values=np.zeros(shape, self._experiment.run.state_dtype),
         )
 
     @property
     def clock(self) -> Clock:
         """When recorders are due."""
-        return Clock(self._sample, self._bin, self._first_bin, int(self._averaging))
+        interval = 1 if self._average_ms else self._sample
+        average = self._experiment.steps(self._average_ms) if self._average_ms else 1
+        return Clock(self._sample, self._bin, self._first_bin, interval if self._begun else 0, average)
 
     @property
     def room_until(self) -> int:
         """Last step that the memory for bins and traces has room for, until `take` is called."""
         limits = [(self._first_bin + self._n_bins) * self._bin] if self._bin else []
-        for o in self.observations.values():
-            interval, first_sample = o.trace_interval.tolist()
-            if interval:
-                limits.append((first_sample + o.traces.shape[0]) * interval)
+        for record in self.traces.values():
+            interval, first_sample = record.interval.tolist()
+            limits.append((first_sample + record.values.shape[0]) * interval)
         return min(limits, default=int(np.iinfo(np.int64).max))
 
     def next_event(self, step: int) -> int | None:
@@ -150,20 +186,27 @@ class NeuronRecorder:
         if not self._block or step < self._start or (step - self._start) % self._block:
             return
         for name, o in self.observations.items():
-            if self._averaging:
+            if self._begun:
                 samples = int(o.samples[0])
                 mean = o.sums / samples
                 variance = np.maximum(o.squares / samples - mean * mean, 0.0)
-                self._blocks[name].append((step - self._block, samples, o.spike_count.copy(), mean, variance))
-            for sums in (o.spike_count, o.sums, o.squares, o.samples):
+                joint = o.joint / samples
+                if joint.size:
+                    joint[0] -= mean[0] * mean[-1]
+                    o.centre[:] = mean[0], mean[-1]
+                self._blocks[name].append(
+                    _Block(step - self._block, samples, o.spike_count.copy(), mean, variance, joint)
+                )
+            for sums in (o.spike_count, o.sums, o.squares, o.joint, o.samples):
                 sums[:] = 0
-        self._averaging = True
+        self._begun = True
 
     def take(self, ranks: Ranks, step: int) -> list[Record]:
         """Collective. Records of what was completed since the last call: blocks, bins and traces."""
         records = []
         for name in self._experiment.populations:
             records += self._take_statistics(name)
+        for name in self.traces:
             records += self._take_traces(name, step)
         if self._bin:
             records += self._take_bins(ranks, step)
@@ -172,32 +215,37 @@ class NeuronRecorder:
     def _take_statistics(self, name: str) -> list[Record]:
         if not self._block:
             return []
-        first, last = self._spans[name]
+        (first, last), o = self._spans[name], self.observations[name]
         blocks, self._blocks[name] = self._blocks[name], []
-        dt, variables = self._experiment.run.dt_ms, ["V", *self.variables[name]]
-        empty = np.zeros((0, last - first))
-        stacked = [np.array([block[k] for block in blocks]) for k in (2, 3, 4)] if blocks else None
+        dt, variables = self._experiment.run.dt_ms, self.variables[name]
+
+        def stacked(key: str, *shape: int) -> NDArray[Any]:
+            """Values of all blocks, which are none in some segments."""
+            return np.array([getattr(block, key) for block in blocks]).reshape(len(blocks), *shape)
+
+        mean, variance = stacked("mean", *o.sums.shape), stacked("variance", *o.sums.shape)
+        joint = stacked("joint", *o.joint.shape)
         return layout.statistics(
             name,
             first,
             self._experiment.populations[name].size,
-            start_ms=np.array([block[0] for block in blocks]) * dt,
+            start_ms=stacked("start") * dt,
             block_ms=self._block * dt,
-            samples=[block[1] for block in blocks],
-            spike_count=stacked[0] if stacked else empty.astype(np.int64),
-            mean={v: stacked[1][:, k] if stacked else empty for k, v in enumerate(variables)},
-            variance={v: stacked[2][:, k] if stacked else empty for k, v in enumerate(variables)},
+            samples=stacked("samples"),
+            spike_count=stacked("spike_count", last - first),
+            mean={variable: mean[:, k] for k, variable in enumerate(variables)},
+            variance={variable: variance[:, k] for k, variable in enumerate(variables)},
+            average_ms=self._average_ms,
+            joint={key: joint[:, k] for k, key in enumerate(layout.JOINT)} if "g_total" in variables else {},
         )
 
     def _take_traces(self, name: str, step: int) -> list[Record]:
-        traces = self._experiment.recording.traces.get(name)
-        if traces is None:
-            return []
-        first, _ = self._spans[name]
-        o = self.observations[name]
-        interval, first_sample = (int(number) for number in o.trace_interval)
+        population, _ = self._experiment.members(name)
+        first, _ = self._spans[population]
+        record = self.traces[name]
+        interval, first_sample = record.interval.tolist()
         n_rows = step // interval - first_sample
-        o.trace_interval[1] += n_rows
+        record.interval[1] += n_rows
         dt = self._experiment.run.dt_ms
         return layout.traces(
             name,
@@ -205,7 +253,7 @@ class NeuronRecorder:
             interval_ms=interval * dt,
             node_ids=self._chosen[name],
             first=sum(gid < first for gid in self._chosen[name]),
-            values={v: o.traces[:n_rows, k].copy() for k, v in enumerate(["V", *self.variables[name]])},
+            values={v: record.values[:n_rows, k].copy() for k, v in enumerate(self.variables[population])},
         )
 
     def _take_bins(self, ranks: Ranks, step: int) -> list[Record]:
@@ -215,15 +263,23 @@ class NeuronRecorder:
         samples = self._bin // self._sample
         records = []
         for index, (name, size) in enumerate(self._experiment.sizes.items()):
-            rate = self.spike_counts[:n_rows, index] / (size * self._bin * dt * 1e-3)
-            means = {}
+            groups = {name: (size, self.spike_counts[:n_rows, index])}
+            binned = np.zeros((n_rows, 1, 0))
+            variables: list[str] = []
             if name in self.observations:
-                binned = self.observations[name].binned
-                whole = ranks.sum(binned[:n_rows]) / (FIXED_POINT * size * samples)
-                means = {v: whole[:, k] for k, v in enumerate(["V", *self.variables[name]])}
-                _shift(binned, n_rows)
-            records += layout.rates(name, **bins, rate_hz=rate, mean=means, mine=ranks.is_first)
+                o, variables = self.observations[name], self.variables[name]
+                binned = ranks.sum(o.binned[:n_rows]) * o.unit
+                counts = ranks.sum(o.member_spikes[:n_rows])
+                for k, part in enumerate(self._parts[name]):
+                    groups[part] = (self._experiment.members(part)[1].size, counts[:, k])
+            for k, (group, (n, count)) in enumerate(groups.items()):
+                rate = count / (n * self._bin * dt * 1e-3)
+                means = {variable: binned[:, k, v] / (n * samples) for v, variable in enumerate(variables)}
+                records += layout.rates(group, **bins, rate_hz=rate, mean=means, mine=ranks.is_first)
         _shift(self.spike_counts, n_rows)
+        for o in self.observations.values():
+            _shift(o.binned, n_rows)
+            _shift(o.member_spikes, n_rows)
         self._first_bin += n_rows
         return records
 
@@ -266,6 +322,9 @@ class WeightRecorder:
         self._sample_source = ranks.concatenate(sources)[order]
         self._sample_target = ranks.concatenate(targets)[order]
         self._order = order
+        in_degree = ranks.concatenate(rows.in_degree)
+        members = {part: experiment.members(part)[1] for part in recording.targets.get(name, ())}
+        self._onto = {part: (ids, int(in_degree[ids].sum())) for part, ids in members.items()}
         self._records: list[tuple[Any, ...]] = []
 
     def note(self, step: int, projection: PlasticProjection, weights: NDArray[Any]) -> None:
@@ -275,13 +334,13 @@ class WeightRecorder:
         histogram, extremes = np.empty(self._n_bins, np.int64), np.empty(2)
         weight_sums(projection, weights, self._edges, sums, squares, histogram, extremes)
         # summed by target, then in the order of ids: the same bits on any number of ranks
-        n = max(self.synapses, 1)
-        mean = _sum_in_order(ranks.concatenate(sums)) / n
-        variance = max(_sum_in_order(ranks.concatenate(squares)) / n - mean * mean, 0.0)
+        sums, squares = ranks.concatenate(sums), ranks.concatenate(squares)
+        mean, variance = _moments(sums, squares, self.synapses)
+        onto = [_moments(sums[ids], squares[ids], n) for ids, n in self._onto.values()]
         all_extremes = ranks.concatenate(extremes[np.newaxis])
         minimum, maximum = (all_extremes[:, 0].min(), all_extremes[:, 1].max()) if self.synapses else (0.0, 0.0)
         sample = ranks.concatenate(weights[self._positions])[self._order]
-        record = (step * self._dt, mean, variance, minimum, maximum, ranks.sum(histogram), sample)
+        record = (step * self._dt, mean, variance, minimum, maximum, ranks.sum(histogram), sample, onto)
         self._records.append(record)
 
     def take(self, dtype: str) -> list[Record]:
@@ -291,6 +350,7 @@ class WeightRecorder:
         k = len(records)
         histogram = np.array([record[5] for record in records], np.int64).reshape(k, self._n_bins)
         sample = np.array([record[6] for record in records], dtype).reshape(k, self._order.size)
+        onto = np.array([record[7] for record in records]).reshape(k, len(self._onto), 2)
         return layout.weights(
             self._name,
             self._scale,
@@ -307,6 +367,7 @@ class WeightRecorder:
             self._sample_target,
             self._ranks.is_first,
             self._unit,
+            {part: (onto[:, index, 0], onto[:, index, 1]) for index, part in enumerate(self._onto)},
         )
 
 
@@ -315,14 +376,13 @@ def _spike_record(capacity: int) -> SpikeRecord:
 
 
 def _choose_neurons(experiment: Experiment, name: str) -> list[int]:
-    traces = experiment.recording.traces.get(name)
-    if traces is None:
-        return []
-    if isinstance(traces.neurons, list):
-        return list(traces.neurons)
-    hashes = np.empty(experiment.populations[name].size, np.uint64)
+    neurons = experiment.recording.traces[name].neurons
+    if isinstance(neurons, list):
+        return list(neurons)
+    _, ids = experiment.members(name)
+    hashes = np.empty(ids.size, np.uint64)
     hash_ids(stream_key(experiment.seed.state, "neuron sample", name), 0, hashes)
-    return sorted(np.argsort(hashes, kind="stable")[: traces.neurons].tolist())
+    return sorted(ids[np.argsort(hashes, kind="stable")[:neurons]].tolist())
 
 
 def _shift(rows: NDArray[np.int64], n: int) -> None:
@@ -330,6 +390,12 @@ def _shift(rows: NDArray[np.int64], n: int) -> None:
     kept = rows[n:].copy()
     rows[: kept.shape[0]] = kept
     rows[kept.shape[0] :] = 0
+
+
+def _moments(sums: NDArray[np.float64], squares: NDArray[np.float64], n: int) -> tuple[float, float]:
+    """Mean and variance of n synapses' weights from sums by target; zero if there is none."""
+    mean = _sum_in_order(sums) / max(n, 1)
+    return mean, max(_sum_in_order(squares) / max(n, 1) - mean * mean, 0.0)
 
 
 def _sum_in_order(values: NDArray[np.float64]) -> float:

@@ -41,6 +41,8 @@ class Simulation:
     ----------
     step : int
         Steps done.
+    recorded : int
+        Steps of which the records have been taken.
     """
 
     def __init__(
@@ -49,7 +51,7 @@ class Simulation:
         self.experiment = experiment
         self.ranks = ranks or Ranks()
         self.partition = partition or Partition.even(experiment.sizes, self.ranks.size)
-        self.step = 0
+        self.step = self.recorded = 0
         self.plan = Plan(experiment)
         self.ranks.one_per_node_first(self._compile_construction)
         self._build_network()
@@ -195,17 +197,18 @@ class Simulation:
         part.epoch[0] = self.step
 
     def take_records(self) -> list[Record]:
-        """Collective. Records of what was completed since the last call, for a segment."""
+        """Collective. Records of what was completed since the last call, for a segment; the first has the degrees."""
         e = self.experiment
         records = [*self.spikes.take(self.ranks), *self.neurons.take(self.ranks, self.step)]
         for recorder in self.weights.values():
             records += recorder.take(e.run.weight_dtype)
-        for name, rows in self.rows.items():
+        for name, rows in self.rows.items() if self.recorded == 0 else ():
             target = e.projections[name].target
             first, _ = self.partition.span(target, self.ranks.rank)
             out_degree = self.ranks.sum(rows.out_degree)
             size = e.populations[target].size
             records += layout.degrees(name, first, size, rows.in_degree, out_degree, self.ranks.is_first)
+        self.recorded = self.step
         return records
 
     def _plastic(self, projection: str) -> PlasticProjection:
@@ -236,6 +239,7 @@ class Simulation:
             "post": dict(enumerate(self.post)),
             "history": self.histories,
             "observations": self.neurons.observations,
+            "traces": self.neurons.traces,
             "spikes": self.spikes.records,
         }
         return named | {f"{kind}_{name}": part for kind, those in parts.items() for name, part in those.items()}
@@ -321,14 +325,14 @@ class Simulation:
         Returns
         -------
         dict of str to ndarray
-            ``V/<population>`` [mV]; ``<variable>/<population>`` of the neuron's other state variables, and
-            ``waiting/<population>`` [steps] of refractory ones; ``I/<population>/<synapse>`` [mV/ms, or 1/ms], with
-            what arrives before the next step; ``weights/<projection>`` [mV, or 1] by target, then source, with ``pre/``
-            and ``post/<projection>``; ``<trace>/<projection>/<rule>``: the traces.
+            ``V/<population>`` and ``V_free/<population>`` [mV]; ``<variable>/<population>`` of the neuron's other state
+            variables, and ``waiting/<population>`` [steps], of neurons that have them; ``I/<population>/<synapse>``
+            [mV/ms, or 1/ms], with what arrives before the next step; ``weights/<projection>`` [mV, or 1] by target,
+            then source, with ``pre/`` and ``post/<projection>``; ``<trace>/<projection>/<rule>``: the traces.
         """
         e, state = self.experiment, {}
         for name, population in self.populations.items():
-            variables = {"V": population.V, "waiting": population.waiting}
+            variables = {"V": population.V, "V_free": population.V_free, "waiting": population.waiting}
             variables |= dict(zip(model_of(e, name).state, population.state, strict=True))
             for variable, values in variables.items():
                 whole = self.ranks.concatenate(values)

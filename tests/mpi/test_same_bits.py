@@ -45,6 +45,16 @@ NETWORKS: dict[str, Table] = {
             "X_to_I": {"match_at_mv": -72.0},
         },
         "plasticity": {"homeostatic": {"weight_norm_mv": 1.0}},
+        "subpopulations": {
+            "E1": {"population": "E", "count": 40},
+            "E2": {"population": "E", "neurons": [3, 41, 42, 80, 82]},
+        },
+        "recording": {
+            "rates": {"subpopulations": ["E1", "E2"]},
+            "statistics": {"average_ms": 0.5, "shadow_voltage": True},
+            "weights": {"targets": {"I_to_E": ["E2", "E1"]}},
+            "traces": {"E2": {"neurons": 2, "interval_ms": 0.3}},
+        },
     },
     "drawn connections, weights and delays": {
         "inputs": {"X": {"rate_hz": 60.0}},

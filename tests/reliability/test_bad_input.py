@@ -55,6 +55,8 @@ def refused(answer: Answer, *words: str) -> None:
         assert word in lines[0]
 
 
+PARTS = {"E1": {"population": "E", "count": 12}, "I1": {"population": "I", "first": 3}}
+
 BAD_EXPERIMENTS = {
     "unknown key": ({"populations": {"E": {"sizes": 5}}}, "populations.E.sizes", "did you mean size?"),
     "wrong unit": ({"run": {"duration_s": 1.0}}, "run.duration_s", "did you mean duration_ms?"),
@@ -156,6 +158,41 @@ BAD_EXPERIMENTS = {
     "subpopulation of another": (
         {"subpopulations": {"I1": {"population": "I"}}, "projections": {"E_to_I": {"source_subpopulation": "I1"}}},
         "projections.E_to_I.source_subpopulation", "no subpopulation of E",
+    ),
+    "average off the step": (
+        {"recording": {"statistics": {"average_ms": 0.25}}}, "recording.statistics.average_ms", "run.dt_ms"
+    ),
+    "average off the block": (
+        {"recording": {"statistics": {"average_ms": 0.7}}}, "recording.statistics.block_ms", "average_ms = 0.7"
+    ),
+    "start off the step": (
+        {"recording": {"statistics": {"average_ms": 0.5, "start_ms": 0.25}}}, "recording.statistics.start_ms", "dt_ms"
+    ),
+    "rates of nobody": (
+        {"recording": {"rates": {"subpopulations": ["E"]}}}, "recording.rates.subpopulations.0", "'E'"
+    ),
+    "rates twice": (
+        {"subpopulations": PARTS, "recording": {"rates": {"subpopulations": ["E1", "E1"]}}},
+        "recording.rates.subpopulations.1", "twice",
+    ),
+    "trace of a stranger": (
+        {"subpopulations": PARTS, "recording": {"traces": {"E1": {"neurons": [3, 12]}}}},
+        "recording.traces.E1.neurons = 12", "not in E1",
+    ),
+    "traces of too many": (
+        {"subpopulations": PARTS, "recording": {"traces": {"E1": {"neurons": 13}}}},
+        "recording.traces.E1.neurons = 13", "only 12",
+    ),
+    "traces of nothing": (
+        {"subpopulations": PARTS, "recording": {"traces": {"E3": {"neurons": 1}}}}, "recording.traces.E3", "mean E?"
+    ),
+    "weights onto others": (
+        {"subpopulations": PARTS, "recording": {"weights": {"targets": {"I_to_E": ["I1"]}}}},
+        "recording.weights.targets.I_to_E.0", "goes to E",
+    ),
+    "weights that are constant": (
+        {"subpopulations": PARTS, "recording": {"weights": {"targets": {"E_to_E": ["E1"]}}}},
+        "recording.weights.targets.E_to_E", "plastic projection",
     ),
     "no such rule": ({"plasticity": {"homeostatic": {"rule": "hebb"}}}, "plasticity.homeostatic.rule", "hebb"),
 }

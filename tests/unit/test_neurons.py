@@ -128,7 +128,7 @@ def test_a_spike_acts_after_its_delay(delay_ms: float | None, recurrent_steps: i
     assert set(first) == {"X", "A"}
     jump = {}
     for name in ("A", "B"):
-        current = simulation.neurons.observations[name].traces[: experiment.n_steps, 1, 0]
+        current = simulation.neurons.traces[name].values[: experiment.n_steps, 1, 0]
         jump[name] = int(np.flatnonzero(current > 0)[0]) + 1
     assert jump["A"] - first["X"] == input_steps
     assert jump["B"] - first["A"] == recurrent_steps

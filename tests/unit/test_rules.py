@@ -18,7 +18,8 @@ DOUBLE = {"state_dtype": "float64", "weight_dtype": "float64"}
 LIF = {"model": "lif", "tau_m_ms": 15.0, "E_L_mv": -72.0, "V_th_mv": -55.0, "V_reset_mv": -75.0, "V_init_mv": -72.0,
        "refractory_ms": 2.0}
 
-PAIR = {"rule": "pair", "a_pre": [1e-3, -2e-3], "b_pre": [-1e-2, 1e-3], "a_post": [-1e-3, 1e-3], "b_post": [2e-2, -3e-3]}
+PAIR = {"rule": "pair", "a_pre": [1e-3, -2e-3], "b_pre": [-1e-2, 1e-3], "a_post": [-1e-3, 1e-3],
+        "b_post": [2e-2, -3e-3]}
 
 TRIPLET = {"rule": "triplet", "a2_plus_mv": 5e-3, "a3_plus_mv": 6e-2, "a2_minus_mv": 7e-2, "a3_minus_mv": 2e-2,
            "tau_plus_ms": 16.8, "tau_minus_ms": 33.7, "tau_x_ms": 101.0, "tau_y_ms": 125.0}
@@ -74,7 +75,10 @@ def network(**run: Any) -> Experiment:
     })
 
 
-def simulate(experiment: Experiment, every: int) -> tuple[Simulation, list[tuple[NDArray[np.int64], NDArray[np.int64]]]]:
+Fired = list[tuple[NDArray[np.int64], NDArray[np.int64]]]
+
+
+def simulate(experiment: Experiment, every: int) -> tuple[Simulation, Fired]:
     """Run to the end, and look at the weights every so many steps; return who fired of A and of B in each step."""
     simulation = Simulation(experiment)
     simulation.compile()
@@ -121,7 +125,7 @@ class Reference:
             spikes = pre if trace.endswith("_pre") else post
             nearest = self.rules[name].pairing == "nearest_neighbour"
             x[spikes] = 1.0 if nearest else x[spikes] + 1
-            x *= 1 - e.run.dt_ms / self.rules[name].traces[trace]
+            np.multiply(x, 1 - e.run.dt_ms / self.rules[name].traces[trace], out=x)
         for rule in self.rules.values():
             if isinstance(rule, Normalisation) and n % e.steps(rule.interval_ms) == 0:
                 self.w *= (self.totals / np.nansum(self.w, axis=1))[:, np.newaxis]

@@ -96,6 +96,7 @@ def model_network(neuron: dict[str, Any], integrator: str, conductances: bool, *
     """The same network with another neuron model, integrator or synapse kind."""
     description = network("kohonen", {"II": "homeostatic"}, integrator=integrator, **changes)
     description["neurons"]["eif"] = neuron
+    description["recording"]["statistics"] = {"shadow_voltage": True}
     if conductances:
         for name, synapse in description["synapses"].items():
             synapse |= {"kind": "exponential_conductance", "reversal_mv": CONDUCTANCES[name]}
@@ -150,6 +151,9 @@ def compare_with_twin(experiment: Experiment) -> None:
         if not agreed:
             continue
         for key, values in expected.items():
+            if key.startswith("V_free/"):     # passes zero, where the last place is far behind the point
+                np.testing.assert_allclose(state[key], values, rtol=0, atol=1e-11, err_msg=f"step {n}: {key}")
+                continue
             # sums of many charges are rounded in another order
             allowed = 4 if key.startswith(("V/", "weights/")) else 16
             assert ulps(values, state[key]) <= allowed, f"step {n}: {key}"

@@ -45,6 +45,9 @@ class Twin:
             potentials[name] = V.copy()
             V[fired[name]] = m.V_reset_mv
             new[f"V/{name}"] = V
+            if f"V_free/{name}" in state:
+                free = state[f"V_free/{name}"]
+                new[f"V_free/{name}"] = self._advance(free, *self._linear(name, n, new))
             if f"w/{name}" in new:
                 new[f"w/{name}"][fired[name]] += scalar(m.b_mv_per_ms)
             if m.refractory_ms:
@@ -74,13 +77,31 @@ class Twin:
     def _integrate(self, name: str, n: int, state: State, new: State) -> NDArray[Any]:
         """Membrane potential after a step: dV/dt = b - g V."""
         e, scalar = self.experiment, self.dtype.type
-        m, dt = e.neurons[e.populations[name].neuron], scalar(e.run.dt_ms)
+        m = e.neurons[e.populations[name].neuron]
         V = state[f"V/{name}"]
-        g = np.full_like(V, 1 / m.tau_m_ms)
-        b = g * scalar(m.E_L_mv) + self._drive(name, n)
+        spike = scalar(0)
         if m.model != "lif":
             given = m.spike_current_mv_per_ms
-            b = b + scalar(m.Delta_T_mv / m.tau_m_ms if given is None else given) * np.exp((V - scalar(m.V_T_mv)) / scalar(m.Delta_T_mv))
+            factor = scalar(m.Delta_T_mv / m.tau_m_ms if given is None else given)
+            spike = factor * np.exp((V - scalar(m.V_T_mv)) / scalar(m.Delta_T_mv))
+        g, b = self._linear(name, n, new, spike)
+        if m.model == "adex":
+            w, decay = state[f"w/{name}"], scalar(self.decay(m.tau_w_ms))
+            b = b - w
+            new[f"w/{name}"] = w * decay + (1 - decay) * scalar(m.a_per_ms) * (V - scalar(m.E_L_mv))
+        after = self._advance(V, g, b)
+        if m.refractory_ms:
+            waiting = state[f"waiting/{name}"]
+            after[waiting > 0] = m.V_reset_mv
+            new[f"waiting/{name}"] = np.maximum(waiting - 1, 0)
+        return after
+
+    def _linear(self, name: str, n: int, new: State, spike: Any = 0) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Total conductance g, and current b at V = 0, of leak, synapses, injected and spike current."""
+        e, scalar = self.experiment, self.dtype.type
+        m = e.neurons[e.populations[name].neuron]
+        g = np.full(e.populations[name].size, 1 / m.tau_m_ms, self.dtype)
+        b = g * scalar(m.E_L_mv) + self._drive(name, n) + spike
         for kind in e.synapses_of(name):
             reversal = getattr(e.synapses[kind], "reversal_mv", None)
             if reversal is None:
@@ -88,19 +109,13 @@ class Twin:
             else:
                 g = g + new[f"I/{name}/{kind}"]
                 b = b + new[f"I/{name}/{kind}"] * scalar(reversal)
-        if m.model == "adex":
-            w, decay = state[f"w/{name}"], scalar(self.decay(m.tau_w_ms))
-            b = b - w
-            new[f"w/{name}"] = w * decay + (1 - decay) * scalar(m.a_per_ms) * (V - scalar(m.E_L_mv))
-        if e.run.integrator == "forward_euler":
-            after = V + dt * (b - g * V)
-        else:
-            after = V + (1 - np.exp(-dt * g)) / g * (b - g * V)
-        if m.refractory_ms:
-            waiting = state[f"waiting/{name}"]
-            after[waiting > 0] = m.V_reset_mv
-            new[f"waiting/{name}"] = np.maximum(waiting - 1, 0)
-        return after
+        return g, b
+
+    def _advance(self, V: NDArray[Any], g: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
+        dt = self.dtype.type(self.experiment.run.dt_ms)
+        if self.experiment.run.integrator == "forward_euler":
+            return V + dt * (b - g * V)
+        return V + (1 - np.exp(-dt * g)) / g * (b - g * V)
 
     def weights(self, state: State, name: str) -> NDArray[Any]:
         """Dense weights of a projection, target by source."""
