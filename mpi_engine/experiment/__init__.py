@@ -31,6 +31,7 @@ from mpi_engine.experiment.populations import (
     LeakyIntegrateAndFire,
     Neuron,
     Population,
+    Subpopulation,
 )
 from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent, Projection
 from mpi_engine.experiment.recording import Rates, Recording, Statistics, Traces, Weights
@@ -65,6 +66,7 @@ __all__ = [
     "Run",
     "Seed",
     "Statistics",
+    "Subpopulation",
     "Traces",
     "Uniform",
     "Value",

@@ -95,6 +95,11 @@ def _references(e: Experiment) -> Iterator[Problem]:
     for part, names, reserved in (("synapses", e.synapses, "total"), ("populations", e.populations, "rates")):
         if reserved in names:
             yield Problem(f"{part}.{reserved}", "", "the run file needs this name itself; choose another")
+    for name, part_of in e.subpopulations.items():
+        yield from _reference(f"subpopulations.{name}.population", part_of.population, list(e.populations), "population")
+        if name in e.populations or name in e.inputs:
+            owner = "a population" if name in e.populations else "an input"
+            yield Problem(f"subpopulations.{name}", "", f"{owner} has this name already; rename one of them")
     for name, source in e.inputs.items():
         if isinstance(source, Current):
             yield from _reference(f"inputs.{name}.target", source.target, list(e.populations), "population")
@@ -223,6 +228,17 @@ def _sizes(e: Experiment) -> Iterator[Problem]:
             value = f"{p.in_degree if p.in_degree is not None else p.probability:g}"
             remedy = f"gives about {mean:.0f} synapses a neuron, above {MAX_IN_DEGREE} a projection; lower it"
             yield Problem(f"projections.{name}.{key}", value, remedy)
+    for name, part in e.subpopulations.items():
+        if part.population not in e.populations:
+            continue
+        size = e.populations[part.population].size
+        if part.neurons is not None:
+            last, key = part.neurons[-1], "neurons"
+        else:
+            last, key = part.first + (part.count or 1) - 1, "first" if part.count is None else "count"
+        if last >= size:
+            remedy = f"{part.population} has only {size} neurons, counted from 0; the last named is {last}"
+            yield Problem(f"subpopulations.{name}.{key}", str(getattr(part, key)), remedy)
     for name, current in e.currents.items():
         if current.target not in e.populations:
             continue

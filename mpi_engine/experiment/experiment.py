@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import tomli_w
+from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, model_validator
 
 from mpi_engine.experiment.base import Milliseconds, Part, steps
 from mpi_engine.experiment.inputs import Current, Input, Poisson
 from mpi_engine.experiment.plasticity import Plasticity
-from mpi_engine.experiment.populations import Neuron, Population
+from mpi_engine.experiment.populations import Neuron, Population, Subpopulation
 from mpi_engine.experiment.projections import ExponentialCurrent, Projection, Synapse
 from mpi_engine.experiment.recording import Recording
 
@@ -86,6 +88,8 @@ class Experiment(Part):
         Neuron models, synapse kinds and plasticity rules by the names that populations and projections refer to.
     populations, inputs, projections : dict
         The network. Their order is the order of summation and of global ids.
+    subpopulations : dict
+        Parts of populations, named.
     recording : Recording
         See `Recording`.
     """
@@ -97,6 +101,7 @@ class Experiment(Part):
     synapses: dict[Name, Synapse] = {}
     plasticity: dict[Name, Plasticity] = {}
     populations: Annotated[dict[Name, Population], Field(min_length=1)]
+    subpopulations: dict[Name, Subpopulation] = {}
     inputs: dict[Name, Input] = {}
     projections: dict[Name, Projection] = {}
     recording: Recording = Recording()
@@ -126,6 +131,24 @@ class Experiment(Part):
         """Size of each population, then of each input train: everything that spikes, in the order of global ids."""
         spiking: dict[str, Population | Poisson] = {**self.populations, **self.trains}
         return {name: part.size for name, part in spiking.items()}
+
+    def members(self, name: str) -> tuple[str, NDArray[np.int64]]:
+        """Say who stands behind the name of a population, an input train or a subpopulation.
+
+        Returns
+        -------
+        population : str
+            The population, or the input.
+        ids : ndarray of int64, shape (n,)
+            The neurons' ids within it, ascending.
+        """
+        part = self.subpopulations.get(name)
+        if part is None:
+            return name, np.arange(self.sizes[name])
+        if part.neurons is not None:
+            return part.population, np.array(part.neurons, np.int64)
+        last = self.sizes[part.population] if part.count is None else part.first + part.count
+        return part.population, np.arange(part.first, last)
 
     def steps(self, duration_ms: float) -> int:
         """Count the time steps in a duration [ms]."""

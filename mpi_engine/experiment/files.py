@@ -15,7 +15,7 @@ from mpi_engine.experiment.base import Part
 from mpi_engine.experiment.consistency import ExperimentError, Problem, find_problems, find_structural_problems, suggest
 from mpi_engine.experiment.experiment import Experiment
 
-_NAMED_PARTS = ("neurons", "synapses", "plasticity", "populations", "inputs", "projections")
+_NAMED_PARTS = ("neurons", "synapses", "plasticity", "populations", "subpopulations", "inputs", "projections")
 
 _TAGGED = ("neurons", "synapses", "inputs", "plasticity")
 

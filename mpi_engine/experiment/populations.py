@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import log
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, FiniteFloat, PositiveInt, model_validator
+from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt, model_validator
 
 from mpi_engine.experiment.base import Milliseconds, Part, Value
 
@@ -156,3 +156,34 @@ class Population(Part):
 
     size: PositiveInt
     neuron: str
+
+
+class Subpopulation(Part):
+    """Some neurons of a population under a name of their own: a slice, or a list.
+
+    It can stand wherever neurons are named: as the source or target of a projection, to stimulate and to record.
+
+    Parameters
+    ----------
+    population : str
+        Name of the population.
+    first, count : int
+        The slice: ``count`` neurons from index ``first`` (all that follow, if not given).
+    neurons : list of int, optional
+        Or the indices within the population, ascending.
+    """
+
+    population: str
+    first: NonNegativeInt = 0
+    count: PositiveInt | None = None
+    neurons: list[NonNegativeInt] | None = None
+
+    @model_validator(mode="after")
+    def _is_a_slice_or_a_list(self) -> Self:
+        if self.neurons is None:
+            return self
+        if self.count is not None or self.first:
+            raise ValueError("give either first and count or neurons")
+        if not self.neurons or sorted(set(self.neurons)) != self.neurons:
+            raise ValueError(f"neurons = {self.neurons}: name at least one, in ascending order, each once")
+        return self
