@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from mpi_engine.compiled import cache_directory
+from mpi_engine.dynamics.currents import are_steady
 from mpi_engine.experiment import AdaptiveExponential, Experiment, ExponentialConductance, LeakyIntegrateAndFire, Neuron
 
 _HEAD = '''"""A block kernel, written by mpi_engine.dynamics.block."""
@@ -24,6 +25,7 @@ _HEAD = '''"""A block kernel, written by mpi_engine.dynamics.block."""
 import numpy as np
 
 from mpi_engine.compiled import kernel, part
+from mpi_engine.dynamics.currents import inject
 from mpi_engine.dynamics.integrators import exponential_euler, forward_euler
 from mpi_engine.dynamics.neurons import adaptation, announce, exponential, find_spikes, hold, reset
 from mpi_engine.dynamics.plasticity import remember, update_postsynaptic, update_presynaptic
@@ -48,6 +50,7 @@ class Plan:
         self.experiment = experiment
         self.spiking = list(experiment.sizes)
         self.recorded = [name for name in self.spiking if name in experiment.recording.spikes]
+        self.unsteady = [name for name in experiment.populations if not are_steady(experiment, name)]
         plastic = experiment.plastic
         self.learning = list(dict.fromkeys(p.target for p in plastic.values()))
         self.presynaptic = _number((p.source, self.tau(name)) for name, p in plastic.items())
@@ -81,6 +84,7 @@ class Plan:
         """Names of the kernel's arguments after the first and last step, the clock and the exchange."""
         return [
             *self.spikers,
+            *(f"currents_{name}" for name in self.unsteady),
             *(f"synapses_{name}" for name in self.experiment.projections),
             *(f"pre_{number}" for number in self.presynaptic.values()),
             *(f"post_{number}" for number in self.postsynaptic.values()),
@@ -229,6 +233,7 @@ def _block(plan: Plan) -> str:
     loop = ["# 1 stimulus", *_deliver(plan, e.trains), *_update_presynaptic(plan, e.trains)]
     for name in e.trains:
         loop += _record_spikes(plan, name)
+    loop += [f"inject(currents_{name}, neurons_{name}, n)" for name in plan.unsteady]
     loop += ["# 2 integrate"]
     for name in e.populations:
         incoming = [f"synapses_{projection}" for projection, p in e.projections.items() if p.target == name]

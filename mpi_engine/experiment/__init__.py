@@ -15,7 +15,7 @@ from mpi_engine.experiment.base import (
 from mpi_engine.experiment.consistency import ExperimentError, Problem, find_warnings
 from mpi_engine.experiment.experiment import Experiment, Run, Seed
 from mpi_engine.experiment.files import load_experiment, parse_experiment
-from mpi_engine.experiment.inputs import Current, Poisson
+from mpi_engine.experiment.inputs import Current, OrnsteinUhlenbeck, Poisson, Recorded
 from mpi_engine.experiment.plasticity import (
     HebbianHard,
     HebbianSoft,
@@ -54,6 +54,7 @@ __all__ = [
     "Neuron",
     "Normal",
     "Oja",
+    "OrnsteinUhlenbeck",
     "Pair",
     "PairCoefficients",
     "Part",
@@ -62,6 +63,7 @@ __all__ = [
     "Problem",
     "Projection",
     "Rates",
+    "Recorded",
     "Recording",
     "Run",
     "Seed",

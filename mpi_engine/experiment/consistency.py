@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from mpi_engine.experiment.base import divides
 from mpi_engine.experiment.experiment import Experiment
-from mpi_engine.experiment.inputs import Current
+from mpi_engine.experiment.inputs import Injected
 from mpi_engine.experiment.plasticity import HebbianHard, Homeostatic
 from mpi_engine.experiment.populations import AdaptiveExponential
 from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent
@@ -72,14 +72,23 @@ def suggest(name: str, known: list[str]) -> str:
     return f"one of: {', '.join(known)}" if known else "none is defined"
 
 
-def find_problems(experiment: Experiment) -> list[Problem]:
-    """List what is inconsistent between the parts of an experiment."""
-    return [*find_structural_problems(experiment), *_times(experiment)]
+def find_problems(experiment: Experiment, volleys: Mapping[str, float]) -> list[Problem]:
+    """List what is inconsistent between the parts of an experiment; parameters as for `find_structural_problems`."""
+    return [*find_structural_problems(experiment, volleys), *_times(experiment)]
 
 
-def find_structural_problems(experiment: Experiment) -> list[Problem]:
-    """List what is inconsistent apart from times, which can be judged only against a valid time step."""
-    return [*_references(experiment), *_weights(experiment), *_sizes(experiment), *_recorders(experiment)]
+def find_structural_problems(experiment: Experiment, volleys: Mapping[str, float]) -> list[Problem]:
+    """List what is inconsistent apart from times, which can be judged only against a valid time step.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What is checked.
+    volleys : mapping of str to float
+        Most spikes of a source in one step, by input; one where it is not named.
+    """
+    e = experiment
+    return [*_references(e), *_weights(e), *_sizes(e, volleys), *_recorders(e)]
 
 
 def _reference(key: str, name: str, known: list[str], what: str) -> Iterator[Problem]:
@@ -96,13 +105,15 @@ def _references(e: Experiment) -> Iterator[Problem]:
         if reserved in names:
             yield Problem(f"{part}.{reserved}", "", "the run file needs this name itself; choose another")
     for name, part_of in e.subpopulations.items():
-        yield from _reference(f"subpopulations.{name}.population", part_of.population, list(e.populations), "population")
+        key = f"subpopulations.{name}.population"
+        yield from _reference(key, part_of.population, list(e.populations), "population")
         if name in e.populations or name in e.inputs:
             owner = "a population" if name in e.populations else "an input"
             yield Problem(f"subpopulations.{name}", "", f"{owner} has this name already; rename one of them")
     for name, source in e.inputs.items():
-        if isinstance(source, Current):
-            yield from _reference(f"inputs.{name}.target", source.target, list(e.populations), "population")
+        if isinstance(source, Injected):
+            targets = [*e.populations, *e.subpopulations]
+            yield from _reference(f"inputs.{name}.target", source.target, targets, "population or subpopulation")
     for name, projection in e.projections.items():
         key = f"projections.{name}"
         sources = [*e.populations, *e.trains]
@@ -154,8 +165,8 @@ def _durations(e: Experiment) -> dict[str, float | None]:
     durations |= {"recording.segment_ms": recording.segment_ms, "recording.sample_ms": recording.sample_ms}
     durations |= {f"neurons.{name}.refractory_ms": neuron.refractory_ms for name, neuron in e.neurons.items()}
     durations |= {f"projections.{name}.delay_ms": p.delay_ms for name, p in e.projections.items()}
-    durations |= {f"inputs.{name}.start_ms": current.start_ms for name, current in e.currents.items()}
-    durations |= {f"inputs.{name}.stop_ms": current.stop_ms for name, current in e.currents.items()}
+    for name, current in (e.currents | e.noises).items():
+        durations |= {f"inputs.{name}.start_ms": current.start_ms, f"inputs.{name}.stop_ms": current.stop_ms}
     durations |= {f"recording.traces.{name}.interval_ms": t.interval_ms for name, t in recording.traces.items()}
     if recording.weights:
         durations["recording.weights.interval_ms"] = recording.weights.interval_ms
@@ -191,20 +202,17 @@ def _times(e: Experiment) -> Iterator[Problem]:
         for name, neuron in e.neurons.items()
         if isinstance(neuron, AdaptiveExponential)
     }
+    constants |= {f"inputs.{name}.tau_ms": noise.tau_ms for name, noise in e.noises.items()}
     for key, tau in constants.items():
         if tau < dt:
             yield Problem(key, f"{tau:g}", f"is below run.dt_ms = {dt:g}; lower dt_ms")
-    for name, train in e.trains.items():
-        if train.rate_hz * 1e-3 * dt > 1:
-            remedy = f"is more than a spike in a step of {dt:g} ms; lower it, or give the input more trains"
-            yield Problem(f"inputs.{name}.rate_hz", f"{train.rate_hz:g}", remedy)
     for name, p in e.projections.items():
         if p.delay_ms is not None and e.steps(p.delay_ms) > MAX_DELAY_STEPS:
             remedy = f"is above {MAX_DELAY_STEPS} steps of run.dt_ms; lower it"
             yield Problem(f"projections.{name}.delay_ms", f"{p.delay_ms:g}", remedy)
 
 
-def _sizes(e: Experiment) -> Iterator[Problem]:
+def _sizes(e: Experiment, volleys: Mapping[str, float]) -> Iterator[Problem]:
     sizes = e.sizes
     for name, size in sizes.items():
         if size > 2**31 - 1:
@@ -217,13 +225,8 @@ def _sizes(e: Experiment) -> Iterator[Problem]:
         if p.in_degree is not None and p.in_degree > candidates:
             remedy = f"{p.source} offers only {candidates} sources; lower it"
             yield Problem(f"projections.{name}.in_degree", str(p.in_degree), remedy)
-        train = e.trains.get(p.source)
-        volley = 1.0
-        if train is not None:
-            spikes = min(train.rate_hz * 1e-3 * e.run.dt_ms, 1.0) if e.run is not None else 0.0
-            volley += spikes + 6 * spikes**0.5     # an input may fire more than once in a step
         mean = p.in_degree if p.in_degree is not None else (p.probability or 0.0) * candidates
-        if (mean + 6 * mean**0.5) * volley > MAX_IN_DEGREE:
+        if (mean + 6 * mean**0.5) * volleys.get(p.source, 1.0) > MAX_IN_DEGREE:
             key = "in_degree" if p.in_degree is not None else "probability"
             value = f"{p.in_degree if p.in_degree is not None else p.probability:g}"
             remedy = f"gives about {mean:.0f} synapses a neuron, above {MAX_IN_DEGREE} a projection; lower it"
@@ -240,13 +243,22 @@ def _sizes(e: Experiment) -> Iterator[Problem]:
             remedy = f"{part.population} has only {size} neurons, counted from 0; the last named is {last}"
             yield Problem(f"subpopulations.{name}.{key}", str(getattr(part, key)), remedy)
     for name, current in e.currents.items():
-        if current.target not in e.populations:
+        n = _size_of(e, current.target)
+        if n is None:
             continue
-        size = e.populations[current.target].size
-        if current.first + (current.count or 1) > size:
+        if current.neurons is not None and current.neurons[-1] >= n:
+            remedy = f"{current.target} has only {n} neurons, counted from 0"
+            yield Problem(f"inputs.{name}.neurons", str(current.neurons[-1]), remedy)
+        elif current.first + (current.count or 1) > n:
             end, number = ("first", current.first) if current.count is None else ("count", current.count)
-            remedy = f"the slice ends beyond {current.target}, which has {size} neurons"
+            remedy = f"the slice ends beyond {current.target}, which has {n} neurons"
             yield Problem(f"inputs.{name}.{end}", str(number), remedy)
+
+
+def _size_of(e: Experiment, target: str) -> int | None:
+    """Count the neurons of a population or subpopulation; None if there is none of this name."""
+    population = e.subpopulations[target].population if target in e.subpopulations else target
+    return e.members(target)[1].size if population in e.populations else None
 
 
 def _recorders(e: Experiment) -> Iterator[Problem]:

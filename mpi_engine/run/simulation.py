@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mpi_engine.compiled import build
 from mpi_engine.dynamics.block import Plan, load_kernels
+from mpi_engine.dynamics.currents import Drive
 from mpi_engine.dynamics.neurons import Population, make_population
 from mpi_engine.dynamics.plasticity import (
     History,
@@ -18,7 +19,7 @@ from mpi_engine.dynamics.plasticity import (
     make_postsynaptic_trace,
     make_presynaptic_trace,
 )
-from mpi_engine.dynamics.stimulus import Drive, PoissonTrains
+from mpi_engine.dynamics.stimulus import make_trains
 from mpi_engine.dynamics.synapses import PlasticProjection, StaticProjection, catch_up, make_projection
 from mpi_engine.experiment import Experiment
 from mpi_engine.network.connectivity import connect
@@ -64,7 +65,7 @@ class Simulation:
         e, rank = self.experiment, self.ranks.rank
         place = (self.partition, rank)
         self.populations: dict[str, Population] = {name: make_population(e, name, *place) for name in e.populations}
-        self.drives = {name: Drive(e, name, *place) for name in e.populations}
+        self.drives = {name: Drive(e, name, *place, neurons) for name, neurons in self.populations.items()}
         self.rows = {name: connect(e, name, *place) for name in e.projections}
         self.projections: dict[str, StaticProjection | PlasticProjection] = {
             name: make_projection(e, name, rows) for name, rows in self.rows.items()
@@ -75,7 +76,7 @@ class Simulation:
             for name, tau in self.plan.postsynaptic
         }
         self.histories = {name: make_history(self.partition.count(name, rank)) for name in self.plan.learning}
-        self.trains = {name: PoissonTrains(e, name, *place) for name in e.trains}
+        self.trains = make_trains(e, self.partition, self.ranks)
 
     def _build_recorders(self) -> None:
         e = self.experiment
@@ -186,6 +187,7 @@ class Simulation:
     def _arguments(self) -> list[Any]:
         return [
             *self._spikers(),
+            *(self.drives[name].currents for name in self.plan.unsteady),
             *self.projections.values(),
             *self.pre.values(),
             *self.post.values(),
@@ -202,14 +204,13 @@ class Simulation:
         if self.experiment.recording.weights and self.weights:
             interval = self.experiment.steps(self.experiment.recording.weights.interval_ms)
             events.append((self.step // interval + 1) * interval)
-        for drive in self.drives.values():
-            events += [change for change in drive.changes if change > self.step]
+        events += [drive.next_event(self.step) for drive in self.drives.values()]
         return [event for event in events if event is not None]
 
     def _note_events(self) -> None:
         self.neurons.note(self.step)
-        for name, drive in self.drives.items():
-            drive.apply(self.step, self.populations[name].drive)
+        for drive in self.drives.values():
+            drive.prepare(self.step)
         if self.experiment.recording.weights and self.weights:
             interval = self.experiment.steps(self.experiment.recording.weights.interval_ms)
             if self.step % interval == 0:
@@ -247,7 +248,8 @@ class Simulation:
             ``V/<population>`` [mV]; ``w/<population>`` [mV/ms] and ``waiting/<population>`` [steps] of neurons that
             have them; ``I/<population>/<synapse>`` [mV/ms, or 1/ms], with what arrives before the next step;
             ``weights/<projection>`` [mV] by target, then source, with ``pre/`` and ``post/<projection>``;
-            ``x/<projection>/pre`` and ``/post``: the traces.
+            ``x/<projection>/pre`` and ``/post``: the traces; ``noise/<input>``: the noise of each neuron of the
+            input's target, in standard deviations.
         """
         self.catch_up()
         e, state = self.experiment, {}
@@ -264,6 +266,8 @@ class Simulation:
                         arrivals = part.arrivals[(self.step + 1) % part.delays[1]]
                         current += part.gain[0] * arrivals.astype(current.dtype)
                 state[f"I/{name}/{kind}"] = self.ranks.concatenate(current * population.decay[k])
+        for drive in self.drives.values():
+            state |= {key: self.ranks.concatenate(part) for key, part in drive.state().items()}
         for name, p in e.plastic.items():
             projection, pre, _ = self._learning(name)
             rows = self.rows[name]
