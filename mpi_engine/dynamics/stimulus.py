@@ -104,7 +104,7 @@ class PoissonTrains:
         Who has which train.
     rank : int
         Whose part.
-    data : SampledRate, optional
+    data : SampledRate or None
         What the input's file holds, if it has one.
 
     Attributes
@@ -116,7 +116,7 @@ class PoissonTrains:
     """
 
     def __init__(
-        self, experiment: Experiment, name: str, partition: Partition, rank: int, data: Data | None = None
+        self, experiment: Experiment, name: str, partition: Partition, rank: int, data: Data | None
     ) -> None:
         source = experiment.trains[name]
         assert isinstance(source, Poisson)

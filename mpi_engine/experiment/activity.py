@@ -21,7 +21,8 @@ def rate_of(source: Poisson, data: Data | None) -> Callable[[Floats], Floats]:
     """Make the rate of a Poisson input [Hz] a function of times [ms]; before and after its samples it is constant."""
     if isinstance(data, SampledRate):
         return lambda t_ms: np.interp(t_ms, data.times_ms, data.rates_hz)
-    rate_hz = 0.0 if source.rate_hz is None else source.rate_hz
+    rate_hz = source.rate_hz
+    assert rate_hz is not None
     return lambda t_ms: evaluate(rate_hz, t_ms)
 
 
@@ -88,7 +89,7 @@ def follow_inputs(experiment: Experiment, data: Mapping[str, Data]) -> tuple[dic
     for name, source in e.trains.items():
         found = data.get(name)
         if isinstance(found, SpikeTrains):
-            volleys[name] = _recorded_volley(found, dt)
+            volleys[name] = _recorded_volley(e, found)
         elif isinstance(source, Poisson):
             problems += _problems_of_samples(e, name, source, found)
             highest, wrong = _follow_rate(e, name, source, rate_of(source, found))
@@ -155,6 +156,8 @@ def _problems_of_current(e: Experiment, name: str, current: Current) -> Iterator
             return
 
 
-def _recorded_volley(trains: SpikeTrains, dt_ms: float) -> float:
-    pairs = np.stack([steps_of(trains.times_ms, dt_ms), trains.ids])
-    return float(np.unique(pairs, axis=1, return_counts=True)[1].max(initial=1))
+def _recorded_volley(e: Experiment, trains: SpikeTrains) -> float:
+    steps = steps_of(trains.times_ms, e.run.dt_ms)
+    inside = steps <= min(e.n_steps, MAX_STEPS)
+    pairs = steps[inside].astype(np.int64) * trains.least_size + trains.ids[inside]
+    return float(np.unique(pairs, return_counts=True)[1].max(initial=1))
