@@ -31,7 +31,7 @@ class Seed(Part):
     base : int
         The seed of every part that is not given.
     network, input, state, noise : int
-        Connectivity; input spike trains; initial state and samples of neurons and synapses; noise within neurons.
+        Connectivity; input spike trains; initial state and samples of neurons and synapses; noise currents.
     """
 
     base: NonNegativeInt = 1

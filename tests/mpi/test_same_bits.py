@@ -121,6 +121,8 @@ def test_a_recorded_input_is_replayed(
         table["inputs"]["X"] = {"kind": "recorded", "file": "first/run.h5", "population": "X", "size": 29}
         assert differences(tmp_path / "first", tmp_path / name) == []
     assert open_run(tmp_path / "first").spikes("X").ids.size > 50
+    (tmp_path / "first" / "run.h5").unlink()      # a run that is over can be read without the files that it read
+    assert open_run(tmp_path / "again-1").experiment.sizes["X"] == 29
 
 
 CHANGE_FILE = """
@@ -138,7 +140,7 @@ if ranks.is_first:
 try:
     Simulation(experiment, ranks)
 except ExperimentError as error:
-    print("refused:", error)
+    sys.stdout.write(f"{error}\\n")     # at once: the ranks' lines may be mixed
 """
 
 
@@ -152,7 +154,7 @@ def test_a_file_that_changes_before_the_run_is_refused_by_every_rank(
     path.write_text(tomli_w.dumps(table))
     done = mpirun(3, "-c", CHANGE_FILE, str(path), str(samples))
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("refused: ") == done.stdout.count("another content") == 3
+    assert done.stdout.count("another content") == 3
 
 
 def test_a_world_of_the_wrong_size_is_refused(
