@@ -73,6 +73,15 @@ def test_a_changing_rate_is_followed(correlation: float) -> None:
     assert 1e-3 < chi2.sf(((observed - expected) ** 2 / variance).sum(), bins) < 1 - 1e-3
 
 
+@pytest.mark.parametrize("correlation", [0.0, 1.0])
+def test_the_rate_at_the_end_of_a_step_holds_for_it(correlation: float) -> None:
+    """Of all steps only each hundredth has a rate; those beside it have none."""
+    rate = "5000*(abs(sin(pi*t/10)) < 0.02)"
+    steps, _ = spikes(experiment_with(400.0, **poisson(rate_hz=rate, correlation=correlation, jitter_ms=0.0)))
+    assert steps.size > 100
+    assert (steps % 100 == 0).all()
+
+
 def test_a_rate_file_is_interpolated(tmp_path: Path) -> None:
     (tmp_path / "rate.csv").write_text("# a ramp, then silence\ntime_ms, rate_hz\n0, 0\n1000, 80\n1000.1 0\n2000 0\n")
     source = {"kind": "poisson", "size": 300, "rate_file": str(tmp_path / "rate.csv")}
