@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from analysis.correlations import common_mode_error, pair_statistics
 from analysis.findings import BLOCKS, Findings
 from analysis.spikes import trace_average, window_counts
-from analysis.theory.balance import NoBalance, balanced_rates, mean_field
+from analysis.theory.balance import NoBalance, balanced_rates, mean_field, stationary_inputs
 from analysis.theory.covariance import asynchronous_count_covariance, correlated_count_covariance
 from analysis.verdict import Estimate, Line, Range, number
 from analysis.weights import charge
@@ -280,7 +280,7 @@ def _theory_covariance(f: Findings) -> Array | None:
     e = f.experiment
     felt = {name: f.felt_weight_mv(name) for name in e.plastic}
     field = mean_field(e, felt, f.input_rates_hz)
-    correlated = any(train.correlation > 0 for train in e.trains.values())
+    correlated = any(train.correlation > 0 for train, _ in stationary_inputs(e).values())
     covariance = correlated_count_covariance if correlated else asynchronous_count_covariance
     return covariance(e, field, WINDOW_MS)
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.correlations import block_error
-from analysis.theory.balance import NoBalance
+from analysis.theory.balance import NoBalance, stationary_inputs
 from analysis.theory.plasticity import FixedPoint, fixed_point
 from analysis.verdict import Estimate
 from analysis.weights import arrival_rate, effective_weight, own_current
-from mpi_engine.experiment import Experiment
+from mpi_engine.experiment import Experiment, Poisson
 from mpi_engine.output.reader import RunReader
 
 Array = NDArray[np.float64]
@@ -59,13 +59,13 @@ class Findings:
     def _theory(self) -> tuple[list[FixedPoint], str]:
         """Theory at the realised input rates, without net input and at the corners of what it can be."""
         e = self.experiment
-        inputs = {
-            name: source.model_copy(update={"rate_hz": self.input_rates_hz.get(name, source.rate_hz)})
-            for name, source in e.trains.items()
-        }
-        realised = e.model_copy(update={"inputs": {**e.inputs, **inputs}})
         bounds = [(0.0, e.neurons[population.neuron].rheobase_mv_per_ms) for population in e.populations.values()]
         try:
+            inputs = {
+                name: source.model_copy(update={"rate_hz": self.input_rates_hz.get(name, nominal_hz)})
+                for name, (source, nominal_hz) in stationary_inputs(e).items()
+            }
+            realised = e.model_copy(update={"inputs": {**e.inputs, **inputs}})
             return [fixed_point(realised, np.array(corner)) for corner in product(*bounds)], ""
         except NoBalance as error:
             return [], str(error)
@@ -86,10 +86,12 @@ class Findings:
         return block_error(values, BLOCKS, list(self._input_counts.values()))
 
     def rate_hz(self, name: str) -> float:
-        """Measured rate of a population, or realised rate of an input [Hz]."""
+        """Measured rate of a population, or realised rate of an input [Hz]; NaN if that is not known."""
         if name in self.experiment.populations:
             return self.mean(name).value
-        return self.input_rates_hz.get(name, self.experiment.trains[name].rate_hz)
+        source = self.experiment.trains[name]
+        nominal_hz = source.constant_rate_hz if isinstance(source, Poisson) else None
+        return self.input_rates_hz.get(name, np.nan if nominal_hz is None else nominal_hz)
 
     def span(self, of_state: Callable[[FixedPoint], float]) -> tuple[float, float] | None:
         """Lowest and highest value of something over all possible net inputs; None without a balanced state."""

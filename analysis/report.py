@@ -18,7 +18,7 @@ from analysis.comparison import compare
 from analysis.findings import Findings
 from analysis.verdict import Line, number, summary
 from analysis.weights import own_current
-from mpi_engine.experiment import Experiment
+from mpi_engine.experiment import Experiment, Poisson
 from mpi_engine.output.reader import RunReader
 
 
@@ -90,7 +90,12 @@ def _network(run: RunReader) -> str:
     e = run.experiment
     parts = [f"{population.size:,} {name}" for name, population in e.populations.items()]
     for name, train in e.trains.items():
-        parts.append(f"{train.size:,} {name} at {train.rate_hz:g} Hz (c = {train.correlation:g})")
+        if isinstance(train, Poisson):
+            rate_hz = train.constant_rate_hz
+            rate = "a changing rate" if rate_hz is None else f"{rate_hz:g} Hz"
+            parts.append(f"{train.size:,} {name} at {rate} (c = {train.correlation:g})")
+        else:
+            parts.append(f"{train.size:,} {name}, recorded")
     seconds = f"{1e-3 * run.recorded_ms:g} s"
     if not run.finished:
         seconds += f" of {1e-3 * e.run.duration_ms:g} s so far"

@@ -18,7 +18,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.experiment import Experiment
+from mpi_engine.experiment import Experiment, Poisson
 
 Array = NDArray[np.float64]
 
@@ -71,6 +71,18 @@ class Coupling:
     tau_ms: float
 
 
+def stationary_inputs(experiment: Experiment) -> dict[str, tuple[Poisson, float]]:
+    """Give the input trains with their rates [Hz]; theory here knows Poisson processes of constant rate only."""
+    inputs = {}
+    for name, train in experiment.trains.items():
+        if not isinstance(train, Poisson):
+            raise NoBalance(f"no prediction: input {name} is recorded, and its correlations are not known")
+        if train.constant_rate_hz is None:
+            raise NoBalance(f"no prediction: the rate of input {name} changes")
+        inputs[name] = train, train.constant_rate_hz
+    return inputs
+
+
 def couplings(experiment: Experiment, weights_mv: Mapping[str, float] | None = None) -> Iterator[Coupling]:
     """Go through the projections as mean-field couplings; parameters as for `mean_field`."""
     names = list(experiment.sizes)
@@ -109,7 +121,8 @@ def mean_field(
     w = np.zeros((k, k + len(inputs)))
     for coupling in couplings(experiment, weights_mv):
         w[coupling.target, coupling.source] += coupling.strength_mv
-    rates = [(input_rates_hz or {}).get(name, train.rate_hz) for name, train in experiment.trains.items()]
+    nominal = {name: rate_hz for name, (_, rate_hz) in stationary_inputs(experiment).items()}
+    rates = list((nominal | {**(input_rates_hz or {})}).values())
     return MeanField(populations, inputs, experiment.n_neurons, w[:, :k], w[:, k:], 1e-3 * np.array(rates))
 
 

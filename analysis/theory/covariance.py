@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.theory.balance import Array, MeanField, couplings
+from analysis.theory.balance import Array, MeanField, couplings, stationary_inputs
 from mpi_engine.experiment import Experiment
 
 Spectrum = NDArray[np.complex128]
@@ -39,7 +39,7 @@ def correlated_count_covariance(experiment: Experiment, field: MeanField, window
     ndarray
         C [K, K], spikes squared.
     """
-    shared = np.array([train.correlation for train in experiment.trains.values()])
+    shared = np.array([train.correlation for train, _ in stationary_inputs(experiment).values()])
     return _propagate(field, window_ms * shared * field.input_rates_khz)
 
 
@@ -87,9 +87,9 @@ def cross_spectrum(
         w[:, part.target, part.source] += part.strength_mv / (1 + 2j * np.pi * frequencies_khz * part.tau_ms)
     network = -np.linalg.solve(w[:, :, :k], w[:, :, k:])
     response = np.concatenate([network, np.broadcast_to(np.eye(m), (len(f), m, m))], axis=1)
-    trains = experiment.trains.values()
-    shared = np.array([1e-3 * train.correlation * train.rate_hz for train in trains])
-    jitter = np.array([train.jitter_ms for train in trains])
+    inputs = stationary_inputs(experiment).values()
+    shared = np.array([1e-3 * train.correlation * rate_hz for train, rate_hz in inputs])
+    jitter = np.array([train.jitter_ms for train, _ in inputs])
     power = shared * np.exp(-((2 * np.pi * f * jitter) ** 2))
     spectrum: Spectrum = (response * power[:, None, :]) @ response.conj().transpose(0, 2, 1)
     return spectrum
@@ -123,7 +123,7 @@ def trace_covariance(experiment: Experiment, tau_ms: float, weights_mv: Mapping[
     ValueError
         If a correlated input has no jitter: the spikes' covariance is then singular at zero lag.
     """
-    correlated = {name: train for name, train in experiment.trains.items() if train.correlation > 0}
+    correlated = {name: train for name, (train, _) in stationary_inputs(experiment).items() if train.correlation > 0}
     if not correlated:
         return np.zeros((len(experiment.sizes), len(experiment.sizes)))
     for name, train in correlated.items():

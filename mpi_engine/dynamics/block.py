@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from mpi_engine.compiled import cache_directory
+from mpi_engine.dynamics.currents import are_steady
 from mpi_engine.dynamics.functions import Functions
 from mpi_engine.dynamics.learning import Learning
 from mpi_engine.dynamics.membrane import Membrane
@@ -28,6 +29,7 @@ from collections import namedtuple
 import numpy as np
 
 from mpi_engine.compiled import kernel, part
+from mpi_engine.dynamics.currents import inject
 from mpi_engine.dynamics.integrators import exponential_euler, forward_euler
 from mpi_engine.dynamics.neurons import announce, find_spikes
 from mpi_engine.dynamics.plasticity import (
@@ -54,6 +56,7 @@ class Plan:
         self.experiment = experiment
         self.spiking = list(experiment.sizes)
         self.recorded = [name for name in self.spiking if name in experiment.recording.spikes]
+        self.unsteady = [name for name in experiment.populations if not are_steady(experiment, name)]
         self.learning = Learning(experiment)
         self.remembering = list(dict.fromkeys(p.target for p in experiment.plastic.values()))
 
@@ -75,6 +78,7 @@ class Plan:
         e = self.experiment
         return [
             *self.spikers,
+            *(f"currents_{name}" for name in self.unsteady),
             *(f"synapses_{name}" for name in e.projections),
             *(f"rules_{name}" for name in e.plastic),
             *(f"pre_{number}" for number in self.learning.presynaptic.values()),
@@ -160,6 +164,7 @@ def _block(plan: Plan) -> str:
     loop = ["# 1 stimulus", *_deliver(plan, e.trains), *_update_presynaptic(plan, e.trains)]
     for name in e.trains:
         loop += _record_spikes(plan, name)
+    loop += [f"inject(currents_{name}, neurons_{name}, n)" for name in plan.unsteady]
     loop += ["# 2 integrate"]
     for name in e.populations:
         incoming = [f"synapses_{projection}" for projection, p in e.projections.items() if p.target == name]

@@ -1,22 +1,26 @@
-"""Stimulus: spike trains that do not depend on the network, and injected currents.
+"""Stimulus: spike trains that do not depend on the network, drawn or recorded.
 
-Trains are made window by window, each a pure function of (seed, id, window): they depend neither on ranks nor on the
-run's length, need no state in a checkpoint, and can be made from any step on.
+Poisson trains are made window by window, each a pure function of (seed, id, window): they depend neither on ranks nor
+on the run's length, need no state in a checkpoint, and can be made from any step on.
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.compiled import kernel, part
-from mpi_engine.experiment import Experiment
+from mpi_engine.experiment import Experiment, ExperimentError, Poisson, Problem
+from mpi_engine.experiment.activity import rate_of, steps_of, times_of
+from mpi_engine.experiment.data import Data, DataError, SpikeTrains, read
 from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.mathematics import log
 from mpi_engine.network.partition import Partition
-from mpi_engine.network.streams import Key, gaussian, philox, stream_key, uniform, uniform53
+from mpi_engine.network.ranks import Ranks
+from mpi_engine.network.streams import Key, Word, gaussian, philox, stream_key, uniform, uniform53
 
 WINDOW_STEPS = 1024
 """Steps in a window; part of the definition of the random streams."""
@@ -43,6 +47,50 @@ class Train(NamedTuple):
 _NO_SPIKES = Train(np.full(1, np.iinfo(np.int32).max, np.int32), np.zeros(1, np.int32), np.zeros(1, np.int64))
 
 
+def make_trains(
+    experiment: Experiment, partition: Partition, ranks: Ranks
+) -> dict[str, PoissonTrains | RecordedTrains]:
+    """Collective. Make this rank's part of every input train; rank 0 reads their files, each once.
+
+    Raises
+    ------
+    ExperimentError
+        On every rank, if a file is not what it was when the experiment was read.
+    """
+    trains: dict[str, PoissonTrains | RecordedTrains] = {}
+    for name, source in experiment.trains.items():
+        data = _read(experiment, name, ranks)
+        if isinstance(source, Poisson):
+            trains[name] = PoissonTrains(experiment, name, partition, ranks.rank, data)
+        else:
+            assert isinstance(data, SpikeTrains)
+            trains[name] = RecordedTrains(experiment, name, partition, ranks.rank, data)
+    return trains
+
+
+def _read(experiment: Experiment, name: str, ranks: Ranks) -> Data | None:
+    """Collective. Read the file of an input on rank 0, and give everyone what it holds."""
+    source = experiment.trains[name]
+    data, problem = None, None
+    if ranks.is_first:
+        try:
+            data = read(source)
+        except DataError as error:
+            problem = Problem(f"inputs.{name}.{error.key}", repr(source.data_file), str(error))
+    problem = ranks.broadcast(problem)
+    if problem is not None:
+        raise ExperimentError([problem])
+    if not isinstance(source, Poisson):
+        return _share(data, ranks)
+    return ranks.broadcast(data)
+
+
+def _share(data: Data | None, ranks: Ranks) -> SpikeTrains:
+    """Collective. Give everyone the spikes that rank 0 has, in messages of bounded size."""
+    mine = data if isinstance(data, SpikeTrains) else SpikeTrains("", np.empty(0), np.empty(0, np.int64))
+    return SpikeTrains(mine.population, ranks.concatenate(mine.times_ms), ranks.concatenate(mine.ids))
+
+
 class PoissonTrains:
     """A rank's part of a population of Poisson trains.
 
@@ -56,15 +104,29 @@ class PoissonTrains:
         Who has which train.
     rank : int
         Whose part.
+    data : SampledRate or None
+        What the input's file holds, if it has one.
+
+    Attributes
+    ----------
+    train : Train
+        The spikes that lie ahead.
+    filled_until : int
+        Last step for which they are made.
     """
 
-    def __init__(self, experiment: Experiment, name: str, partition: Partition, rank: int) -> None:
+    def __init__(
+        self, experiment: Experiment, name: str, partition: Partition, rank: int, data: Data | None
+    ) -> None:
         source = experiment.trains[name]
-        seed, dt = experiment.seed.input, experiment.run.dt_ms
+        assert isinstance(source, Poisson)
         self.first, self.last = partition.span(name, rank)
-        self.rate = source.rate_hz * 1e-3 * dt     # spikes a step
+        self._dt = experiment.run.dt_ms
+        self._rate_hz = rate_of(source, data)
+        self._rates = lru_cache(maxsize=256)(self._rates_in)
         self.correlation = source.correlation
-        self.jitter = source.jitter_ms / dt        # steps
+        self.jitter = source.jitter_ms / self._dt        # steps
+        seed = experiment.seed.input
         self.keys = tuple(stream_key(seed, kind, name) for kind in ("spikes", "mother", "thinning"))
         self.filled_until = 0
         self.train = _NO_SPIKES
@@ -98,19 +160,27 @@ class PoissonTrains:
             return 0
         return int(np.unique(all_steps[:-1], return_counts=True)[1].max())
 
+    def _rates_in(self, window: int) -> NDArray[np.float64]:
+        """Expected spikes in each step of a window, also beyond the end of the run, where a formula may be anything."""
+        steps = np.arange(window * WINDOW_STEPS + 1, (window + 1) * WINDOW_STEPS + 1)
+        return np.clip(np.nan_to_num(self._rate_hz(times_of(steps, self._dt)) * 1e-3 * self._dt), 0.0, 1.0)
+
     def _window(self, window: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         spikes, mother, thinning = self.keys
         n = self.last - self.first
-        if n == 0 or self.rate == 0:
+        reach = int(np.ceil(6.0 * self.jitter / WINDOW_STEPS)) if self.correlation else 0
+        nearby = range(max(window - reach, 0), window + reach + 1)
+        rates = np.stack([self._rates(origin) for origin in nearby])
+        if n == 0 or not rates.any():
             return np.empty(0, np.int32), np.empty(0, np.int32)
-        expected = self.rate * WINDOW_STEPS * n
+        expected = rates.max() * WINDOW_STEPS * n
         capacity = int(expected + 10 * expected**0.5 + 64)
         while True:
             steps, ids = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
             if self.correlation == 0:
-                count = _independent(spikes, self.first, n, self.rate, window, steps, ids)
+                count = _independent(spikes, self.first, n, rates[0], window, steps, ids)
             else:
-                args = (self.rate / self.correlation, self.correlation, self.jitter)
+                args = (nearby.start, rates, self.correlation, self.jitter)
                 count = _correlated(mother, thinning, self.first, n, *args, window, steps, ids)
             if count <= capacity:
                 break
@@ -119,49 +189,106 @@ class PoissonTrains:
         return steps[:count][order], ids[:count][order]
 
 
+class RecordedTrains:
+    """A rank's part of a population of recorded trains.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The network.
+    name : str
+        The input.
+    partition : Partition
+        Who has which train.
+    rank : int
+        Whose part.
+    recorded : SpikeTrains
+        All that was recorded.
+
+    Attributes
+    ----------
+    train, filled_until
+        See `PoissonTrains`.
+    """
+
+    def __init__(
+        self, experiment: Experiment, name: str, partition: Partition, rank: int, recorded: SpikeTrains
+    ) -> None:
+        first, last = partition.span(name, rank)
+        steps = steps_of(recorded.times_ms, experiment.run.dt_ms)
+        mine = (first <= recorded.ids) & (recorded.ids < last) & (steps <= experiment.n_steps)
+        steps, ids = steps[mine].astype(np.int32), recorded.ids[mine].astype(np.int32)
+        order = np.lexsort((ids, steps))
+        self._steps, self._ids = steps[order], ids[order]
+        self._most = int(np.unique(self._steps, return_counts=True)[1].max(initial=0))
+        self.filled_until = 0
+        self.train = _NO_SPIKES
+
+    def start_at(self, step: int) -> None:
+        """Begin with the spikes of a step."""
+        first = np.searchsorted(self._steps, step)
+        steps = np.concatenate([self._steps[first:], _NO_SPIKES.steps])
+        ids = np.concatenate([self._ids[first:], _NO_SPIKES.ids])
+        self.train = Train(steps, ids, np.zeros(1, np.int64))
+        self.filled_until = step - 1
+
+    def fill_until(self, _step: int) -> int:
+        """Say that all spikes are there; see `PoissonTrains.fill_until`."""
+        self.filled_until = int(np.iinfo(np.int64).max)
+        return self._most
+
+
 @part
-def _waiting_time(key: Key, identity: int, window: int, draw: int) -> float:
+def _waiting_time(words: tuple[Word, Word, Word, Word]) -> float:
     """Exponentially distributed with mean 1."""
-    a, b, _, _ = philox(key, identity, draw, window, 0)
-    return -log(uniform53(a, b))
+    return -log(uniform53(words[0], words[1]))
 
 
 @kernel
-def _independent(key: Key, first: int, n: int, rate: float, window: int, steps: NDArray[np.int32],
+def _independent(key: Key, first: int, n: int, rates: NDArray[np.float64], window: int, steps: NDArray[np.int32],
                  ids: NDArray[np.int32]) -> int:
-    """Write the spikes of independent trains in a window, by source; return how many there are, room or not."""
+    """Write the spikes of independent trains in a window, by source; return how many there are, room or not.
+
+    A homogeneous process at the highest of the steps' rates is thinned to each of them (Lewis & Shedler 1979).
+    """
     count = 0
+    highest = rates.max()
     for source in range(first, first + n):
         draw = 0
-        t = _waiting_time(key, source, window, draw) / rate
+        words = philox(key, source, draw, window, 0)
+        t = _waiting_time(words) / highest
         while t < WINDOW_STEPS:
-            if count < steps.size:
-                steps[count] = window * WINDOW_STEPS + int(t) + 1
-                ids[count] = source
-            count += 1
+            if uniform(words[2]) < rates[int(t)] / highest:
+                if count < steps.size:
+                    steps[count] = window * WINDOW_STEPS + int(t) + 1
+                    ids[count] = source
+                count += 1
             draw += 1
-            t += _waiting_time(key, source, window, draw) / rate
+            words = philox(key, source, draw, window, 0)
+            t += _waiting_time(words) / highest
     return count
 
 
 @kernel
-def _correlated(key: Key, thinning: Key, first: int, n: int, mother_rate: float, keep: float, jitter: float,
-                window: int, steps: NDArray[np.int32], ids: NDArray[np.int32]) -> int:
+def _correlated(key: Key, thinning: Key, first: int, n: int, first_origin: int, rates: NDArray[np.float64],
+                keep: float, jitter: float, window: int, steps: NDArray[np.int32], ids: NDArray[np.int32]) -> int:
     """Write the spikes of thinned and jittered copies of the mother process that fall into a window.
 
-    Every rank draws the same mother spikes; a copy may be jittered in from a window nearby, up to six standard
-    deviations away.
+    Every rank draws the same mother spikes, at the rates of each step of the windows from one on; a copy may be
+    jittered in from a window nearby, up to six standard deviations away.
     """
     begin, end = window * WINDOW_STEPS, (window + 1) * WINDOW_STEPS
     reach = 6.0 * jitter
-    windows = int(np.ceil(reach / WINDOW_STEPS))
     count = 0
-    for origin in range(max(window - windows, 0), window + windows + 1):
+    for origin in range(first_origin, first_origin + rates.shape[0]):
+        of_step = rates[origin - first_origin]
+        highest = of_step.max()
         draw = 0
-        t = _waiting_time(key, 0, origin, draw) / mother_rate
+        words = philox(key, 0, draw, origin, 0)
+        t = _waiting_time(words) / (highest / keep)
         while t < WINDOW_STEPS:
             mother = origin * WINDOW_STEPS + t
-            if begin - reach <= mother <= end + reach:
+            if begin - reach <= mother <= end + reach and uniform(words[2]) < of_step[int(t)] / highest:
                 for source in range(first, first + n):
                     kept, a, b, _ = philox(thinning, source, draw, origin, 0)
                     if uniform(kept) >= keep:
@@ -174,7 +301,8 @@ def _correlated(key: Key, thinning: Key, first: int, n: int, mother_rate: float,
                             ids[count] = source
                         count += 1
             draw += 1
-            t += _waiting_time(key, 0, origin, draw) / mother_rate
+            words = philox(key, 0, draw, origin, 0)
+            t += _waiting_time(words) / (highest / keep)
     return count
 
 
@@ -190,44 +318,3 @@ def announce_train(train: Train, x: Exchange, begin: int, index: int, step: int)
     train.next[0] = k
     x.outbox[1 + index] = end - begin
     return end
-
-
-class Drive:
-    """The injected currents of a population: piecewise constant in time.
-
-    Parameters
-    ----------
-    experiment : Experiment
-        The network.
-    target : str
-        The population.
-    partition : Partition
-        Who has which neuron.
-    rank : int
-        Whose part.
-    """
-
-    def __init__(self, experiment: Experiment, target: str, partition: Partition, rank: int) -> None:
-        first, last = partition.span(target, rank)
-        self._pieces = []
-        for current in experiment.currents.values():
-            if current.target != target:
-                continue
-            end = experiment.populations[target].size if current.count is None else current.first + current.count
-            neurons = slice(max(current.first - first, 0), max(min(end, last) - first, 0))
-            start = experiment.steps(current.start_ms)
-            stop = experiment.n_steps if current.stop_ms is None else experiment.steps(current.stop_ms)
-            forever = current.stop_ms is None
-            self._pieces.append((start, stop, forever, neurons, current.amplitude_mv_per_ms))
-
-    @property
-    def changes(self) -> set[int]:
-        """Steps after which a current changes."""
-        return {step for start, stop, forever, *_ in self._pieces for step in ((start,) if forever else (start, stop))}
-
-    def apply(self, step: int, drive: NDArray[np.float32]) -> None:
-        """Set the drive [mV/ms] that acts in the steps after a given one, until the next change."""
-        drive[:] = 0
-        for start, stop, forever, neurons, amplitude in self._pieces:
-            if start <= step and (forever or step < stop):
-                drive[neurons] += drive.dtype.type(amplitude)

@@ -16,7 +16,7 @@ from mpi_engine.experiment.base import (
 from mpi_engine.experiment.consistency import ExperimentError, Problem, find_warnings
 from mpi_engine.experiment.experiment import Experiment, Run, Seed, blocks
 from mpi_engine.experiment.files import load_experiment, parse_experiment
-from mpi_engine.experiment.inputs import Current, Poisson
+from mpi_engine.experiment.inputs import Current, OrnsteinUhlenbeck, Poisson, Recorded
 from mpi_engine.experiment.plasticity import (
     HebbianHard,
     HebbianSoft,
@@ -68,6 +68,7 @@ __all__ = [
     "Normal",
     "Normalisation",
     "Oja",
+    "OrnsteinUhlenbeck",
     "Pair",
     "PairCoefficients",
     "PairRule",
@@ -78,6 +79,7 @@ __all__ = [
     "Profile",
     "Projection",
     "Rates",
+    "Recorded",
     "Recording",
     "Run",
     "Seed",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from mpi_engine.experiment.base import Distribution, Part, average, divides, highest, lowest
 from mpi_engine.experiment.experiment import Experiment
-from mpi_engine.experiment.inputs import Current
+from mpi_engine.experiment.inputs import Injected
 from mpi_engine.experiment.plasticity import Homeostatic, Normalisation, PairRule
 from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent, Projection
 
@@ -75,15 +75,24 @@ def suggest(name: str, known: list[str]) -> str:
     return f"one of: {', '.join(known)}" if known else "none is defined"
 
 
-def find_problems(experiment: Experiment) -> list[Problem]:
-    """List what is inconsistent between the parts of an experiment."""
-    return [*find_structural_problems(experiment), *_times(experiment)]
+def find_problems(experiment: Experiment, volleys: Mapping[str, float]) -> list[Problem]:
+    """List what is inconsistent between the parts of an experiment; parameters as for `find_structural_problems`."""
+    return [*find_structural_problems(experiment, volleys), *_times(experiment)]
 
 
-def find_structural_problems(experiment: Experiment) -> list[Problem]:
-    """List what is inconsistent apart from times, which can be judged only against a valid time step."""
-    problems = [*_references(experiment), *_subpopulations(experiment), *_weights(experiment)]
-    return [*problems, *_connections(experiment), *_sizes(experiment), *_recorders(experiment)]
+def find_structural_problems(experiment: Experiment, volleys: Mapping[str, float]) -> list[Problem]:
+    """List what is inconsistent apart from times, which can be judged only against a valid time step.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What is checked.
+    volleys : mapping of str to float
+        Most spikes of a source in one step, by input; one where it is not named.
+    """
+    e = experiment
+    problems = [*_references(e), *_subpopulations(e), *_weights(e), *_connections(e)]
+    return [*problems, *_sizes(e, volleys), *_recorders(e)]
 
 
 def _reference(key: str, name: str, known: list[str], what: str) -> Iterator[Problem]:
@@ -99,9 +108,16 @@ def _references(e: Experiment) -> Iterator[Problem]:
     for part, names, reserved in (("synapses", e.synapses, "total"), ("populations", e.populations, "rates")):
         if reserved in names:
             yield Problem(f"{part}.{reserved}", "", "the run file needs this name itself; choose another")
+    for name, part_of in e.subpopulations.items():
+        key = f"subpopulations.{name}.population"
+        yield from _reference(key, part_of.population, list(e.populations), "population")
+        if name in e.populations or name in e.inputs:
+            owner = "a population" if name in e.populations else "an input"
+            yield Problem(f"subpopulations.{name}", "", f"{owner} has this name already; rename one of them")
     for name, source in e.inputs.items():
-        if isinstance(source, Current):
-            yield from _reference(f"inputs.{name}.target", source.target, list(e.populations), "population")
+        if isinstance(source, Injected):
+            targets = [*e.populations, *e.subpopulations]
+            yield from _reference(f"inputs.{name}.target", source.target, targets, "population or subpopulation")
     for name, projection in e.projections.items():
         key = f"projections.{name}"
         sources = [*e.populations, *e.subpopulations, *e.trains]
@@ -183,8 +199,8 @@ def _durations(e: Experiment) -> dict[str, float | None]:
     durations |= {f"neurons.{name}.refractory_ms": neuron.refractory_ms for name, neuron in e.neurons.items()}
     common = {name: p.delay_ms for name, p in e.projections.items() if isinstance(p.delay_ms, float)}
     durations |= {f"projections.{name}.delay_ms": delay for name, delay in common.items()}
-    durations |= {f"inputs.{name}.start_ms": current.start_ms for name, current in e.currents.items()}
-    durations |= {f"inputs.{name}.stop_ms": current.stop_ms for name, current in e.currents.items()}
+    for name, current in (e.currents | e.noises).items():
+        durations |= {f"inputs.{name}.start_ms": current.start_ms, f"inputs.{name}.stop_ms": current.stop_ms}
     for name, rule in e.plasticity.items():
         if isinstance(rule, Normalisation):
             durations[f"plasticity.{name}.interval_ms"] = rule.interval_ms
@@ -200,7 +216,9 @@ def _durations(e: Experiment) -> dict[str, float | None]:
 
 def _time_constants(e: Experiment) -> dict[str, float | Distribution | None]:
     """List every time constant by its key."""
-    kinds = {"synapses": e.synapses, "plasticity": e.plasticity, "neurons": e.neurons}
+    kinds: Mapping[str, Mapping[str, Part]] = {
+        "synapses": e.synapses, "plasticity": e.plasticity, "neurons": e.neurons, "inputs": e.noises
+    }
     return {
         f"{kind}.{name}.{key}": getattr(part, key)
         for kind, parts in kinds.items()
@@ -238,10 +256,6 @@ def _times(e: Experiment) -> Iterator[Problem]:
     for key, tau in _time_constants(e).items():
         if tau is not None and lowest(tau) < dt:
             yield Problem(key, f"{lowest(tau):g}", f"is below run.dt_ms = {dt:g}; lower dt_ms")
-    for name, train in e.trains.items():
-        if train.rate_hz * 1e-3 * dt > 1:
-            remedy = f"is more than a spike in a step of {dt:g} ms; lower it, or give the input more trains"
-            yield Problem(f"inputs.{name}.rate_hz", f"{train.rate_hz:g}", remedy)
     for name, p in e.projections.items():
         key = f"projections.{name}.delay_ms"
         if isinstance(p.delay_ms, Part) and lowest(p.delay_ms) < dt:
@@ -282,7 +296,7 @@ def _connections(e: Experiment) -> Iterator[Problem]:
                 yield Problem(f"{key}.profile", "", remedy)
 
 
-def _sizes(e: Experiment) -> Iterator[Problem]:
+def _sizes(e: Experiment, volleys: Mapping[str, float]) -> Iterator[Problem]:
     sizes = e.sizes
     for name, size in sizes.items():
         if size > MAX_SIZE:
@@ -293,24 +307,28 @@ def _sizes(e: Experiment) -> Iterator[Problem]:
         if isinstance(p.in_degree, int) and p.in_degree > candidates:
             remedy = f"{e.ends(name)[0]} offers only {candidates} sources; lower it"
             yield Problem(f"projections.{name}.in_degree", str(p.in_degree), remedy)
-        train = e.trains.get(p.source)
-        volley = 1.0
-        if train is not None:
-            spikes = min(train.rate_hz * 1e-3 * e.run.dt_ms, 1.0) if e.run is not None else 0.0
-            volley += spikes + 6 * spikes**0.5     # an input may fire more than once in a step
         _, most = e.expected_in_degree(name)
-        if (most + 6 * most**0.5) * volley > MAX_IN_DEGREE:
+        if (most + 6 * most**0.5) * volleys.get(p.source, 1.0) > MAX_IN_DEGREE:
             key = "in_degree" if p.in_degree is not None else "probability"
             remedy = f"gives about {most:.0f} synapses a neuron, above {MAX_IN_DEGREE} a projection; lower it"
             yield Problem(f"projections.{name}.{key}", str(p.in_degree or p.probability), remedy)
     for name, current in e.currents.items():
-        if current.target not in e.populations:
+        n = _size_of(e, current.target)
+        if n is None:
             continue
-        size = e.populations[current.target].size
-        if current.first + (current.count or 1) > size:
+        if current.neurons is not None and current.neurons[-1] >= n:
+            remedy = f"{current.target} has only {n} neurons, counted from 0"
+            yield Problem(f"inputs.{name}.neurons", str(current.neurons[-1]), remedy)
+        elif current.first + (current.count or 1) > n:
             end, number = ("first", current.first) if current.count is None else ("count", current.count)
-            remedy = f"the slice ends beyond {current.target}, which has {size} neurons"
+            remedy = f"the slice ends beyond {current.target}, which has {n} neurons"
             yield Problem(f"inputs.{name}.{end}", str(number), remedy)
+
+
+def _size_of(e: Experiment, target: str) -> int | None:
+    """Count the neurons of a population or subpopulation; None if there is none of this name."""
+    population = e.subpopulations[target].population if target in e.subpopulations else target
+    return e.count(target) if population in e.populations else None
 
 
 def _recorders(e: Experiment) -> Iterator[Problem]:

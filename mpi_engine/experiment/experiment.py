@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, model_validator
 
 from mpi_engine.experiment.base import Geometry, Milliseconds, Part, average, highest, steps
-from mpi_engine.experiment.inputs import Current, Input, Poisson
+from mpi_engine.experiment.inputs import Current, Input, OrnsteinUhlenbeck, Poisson, Recorded
 from mpi_engine.experiment.plasticity import Plasticity
 from mpi_engine.experiment.populations import Neuron, Population, Subpopulation
 from mpi_engine.experiment.projections import ExponentialConductance, Projection, Synapse
@@ -36,7 +36,7 @@ class Seed(Part):
     base : int
         The seed of every part that is not given.
     network, input, state, noise : int
-        Connectivity; input spike trains; initial state and samples of neurons and synapses; noise within neurons.
+        Connectivity; input spike trains; initial state and samples of neurons and synapses; noise currents.
     """
 
     base: NonNegativeInt = 1
@@ -138,9 +138,9 @@ class Experiment(Part):
         return sum(population.size for population in self.populations.values())
 
     @property
-    def trains(self) -> dict[str, Poisson]:
+    def trains(self) -> dict[str, Poisson | Recorded]:
         """The inputs that are populations of spike trains."""
-        return {name: source for name, source in self.inputs.items() if isinstance(source, Poisson)}
+        return {name: source for name, source in self.inputs.items() if isinstance(source, (Poisson, Recorded))}
 
     @property
     def currents(self) -> dict[str, Current]:
@@ -148,10 +148,15 @@ class Experiment(Part):
         return {name: source for name, source in self.inputs.items() if isinstance(source, Current)}
 
     @property
+    def noises(self) -> dict[str, OrnsteinUhlenbeck]:
+        """The inputs that are noise."""
+        return {name: source for name, source in self.inputs.items() if isinstance(source, OrnsteinUhlenbeck)}
+
+    @property
     def sizes(self) -> dict[str, int]:
         """Size of each population, then of each input train: everything that spikes, in the order of global ids."""
-        spiking: dict[str, Population | Poisson] = {**self.populations, **self.trains}
-        return {name: part.size for name, part in spiking.items()}
+        populations = {name: population.size for name, population in self.populations.items()}
+        return populations | {name: train.size or 0 for name, train in self.trains.items()}
 
     def members(self, name: str) -> tuple[str, NDArray[np.int64]]:
         """Say who stands behind the name of a population, an input train or a subpopulation.
@@ -290,6 +295,7 @@ class Experiment(Part):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the resolved experiment, title left out."""
-        text = tomli_w.dumps(self.model_dump(exclude_none=True, exclude={"title"}))
+        """SHA-256 of the resolved experiment without its title; data files count by content, not by path."""
+        paths = {name: {source.data_key} for name, source in self.trains.items()}
+        text = tomli_w.dumps(self.model_dump(exclude_none=True, exclude={"title": True, "inputs": paths}))
         return hashlib.sha256(text.encode()).hexdigest()

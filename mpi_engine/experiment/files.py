@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from mpi_engine.experiment.activity import follow_inputs, resolve_inputs
 from mpi_engine.experiment.base import Part
 from mpi_engine.experiment.consistency import ExperimentError, Problem, find_problems, find_structural_problems, suggest
 from mpi_engine.experiment.experiment import Experiment
@@ -40,7 +41,7 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
     Parameters
     ----------
     path : str or Path
-        A TOML file.
+        A TOML file. Relative paths in it are relative to its directory.
     overrides : sequence of str
         Settings like ``populations.E.size=4000``, values in TOML's notation (bare words are texts).
 
@@ -54,30 +55,71 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
         With every problem found: the file, the key, the value and the remedy.
     """
     path = Path(path)
-    return parse_experiment(_read_toml(path), overrides, origin=str(path), directory=path.parent)
+    return parse_experiment(_read_toml(path), overrides, str(path), path.parent)
 
 
 def parse_experiment(
     table: dict[str, Any],
     overrides: Sequence[str] = (),
     origin: str = "experiment",
-    directory: str | Path = ".",
+    directory: str | Path | None = ".",
 ) -> Experiment:
-    """Validate an experiment given as nested dictionaries, files relative to a directory; see `load_experiment`."""
+    """Validate an experiment given as nested dictionaries.
+
+    Parameters
+    ----------
+    table : dict
+        What a TOML file would hold.
+    overrides : sequence of str
+        See `load_experiment`.
+    origin : str
+        What errors call it.
+    directory : str, Path or None
+        What the paths of files are relative to; None leaves the files alone, as for a run that is long over.
+
+    Returns
+    -------
+    Experiment
+        Resolved: with absolute paths of data files and the digests of what they hold.
+
+    Raises
+    ------
+    ExperimentError
+        With every problem found.
+    """
     table = deepcopy(table)
     for override in overrides:
         _apply(table, override)
-    if problems := _read_user_files(table, Path(directory)):
+    if directory is not None and (problems := _read_user_files(table, Path(directory))):
         raise ExperimentError(problems, origin)
     try:
         experiment = Experiment.model_validate(table)
     except ValidationError as error:
         problems = [_problem(details) for details in error.errors()]
-        problems += _problems_of_valid_parts(table, error)
+        problems += _problems_of_valid_parts(table, error, directory)
         raise ExperimentError(_unique(problems), origin) from None
-    if problems := find_problems(experiment):
+    experiment, problems = _resolve(experiment, directory)
+    if problems:
         raise ExperimentError(problems, origin)
     return experiment
+
+
+def _resolve(
+    experiment: Experiment, directory: str | Path | None, broken: Collection[str] = ()
+) -> tuple[Experiment, list[Problem]]:
+    """Look at data files and find all problems but those of references to broken parts, which are not missing ones."""
+    problems: list[Problem] = []
+    volleys: dict[str, float] = {}
+    if directory is not None:
+        given = experiment.inputs
+        experiment, data, problems = resolve_inputs(experiment, Path(directory))
+        broken = {*broken, *(given.keys() - experiment.inputs.keys())}
+        if experiment.run is not None:
+            volleys, wrong = follow_inputs(experiment, data)
+            problems += wrong
+    find = find_problems if experiment.run is not None else find_structural_problems
+    problems += [problem for problem in find(experiment, volleys) if problem.value.strip("'") not in broken]
+    return experiment, problems
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -142,7 +184,7 @@ def _problem(details: ErrorDetails) -> Problem:
     if location[:1] and location[0] in _TAGGED and len(location) > 2 and kind != "union_tag_not_found":
         tag = location.pop(2)     # by which pydantic chose the kind
     # members of a union that pydantic tried
-    chosen = ("number", "uniform", "normal", "lognormal", "matrix", "int", "constrained-int")
+    chosen = ("number", "uniform", "normal", "lognormal", "matrix", "formula", "int", "constrained-int")
     location = [part for part in location if part not in chosen and not part.startswith("list[")]
     key = ".".join(location) or "experiment"
     shown = "" if isinstance(given, (dict, Part)) or kind == "missing" else repr(given)
@@ -192,7 +234,9 @@ def _models(annotation: Any) -> list[Any]:
     return [model for argument in getattr(annotation, "__args__", ()) for model in _models(argument)]
 
 
-def _problems_of_valid_parts(table: dict[str, Any], error: ValidationError) -> list[Problem]:
+def _problems_of_valid_parts(
+    table: dict[str, Any], error: ValidationError, directory: str | Path | None
+) -> list[Problem]:
     """Check the references and times of what is valid although something else is not."""
     broken = {tuple(str(part) for part in details["loc"][:2]) for details in error.errors()}
     fields: dict[str, Any] = {}
@@ -207,9 +251,7 @@ def _problems_of_valid_parts(table: dict[str, Any], error: ValidationError) -> l
         except ValidationError:
             fields[name] = {} if name in _NAMED_PARTS else None if field.is_required() else field.default
     lenient = Experiment.model_construct(**fields).resolve()
-    excused = {entry for _, *rest in broken for entry in rest}   # a broken part is not a missing one
-    find = find_problems if lenient.run is not None else find_structural_problems
-    return [problem for problem in find(lenient) if problem.value.strip("'") not in excused]
+    return _resolve(lenient, directory, {entry for _, *rest in broken for entry in rest})[1]
 
 
 def _unique(problems: list[Problem]) -> list[Problem]:

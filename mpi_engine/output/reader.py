@@ -221,7 +221,7 @@ class RunReader:
         origin = str(whole or self.path / "experiment.toml")
         try:
             text = str(self.provenance["experiment"]) if whole else Path(origin).read_text(encoding="utf-8")
-            return parse_experiment(tomllib.loads(text), origin=origin)
+            return parse_experiment(tomllib.loads(text), origin=origin, directory=None)
         except KeyError:
             raise RunError(f"{origin}: has no experiment in it; restore it from a copy, or run again") from None
         except (OSError, ValueError, ExperimentError) as error:

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from mpi_engine.compiled import build
 from mpi_engine.dynamics.block import Plan, load_kernels
+from mpi_engine.dynamics.currents import Drive
 from mpi_engine.dynamics.functions import find_what_does_not_compile
 from mpi_engine.dynamics.neurons import Population, make_population, model_of
 from mpi_engine.dynamics.plasticity import make_history, make_postsynaptic_trace, make_presynaptic_trace
-from mpi_engine.dynamics.stimulus import Drive, PoissonTrains
+from mpi_engine.dynamics.stimulus import make_trains
 from mpi_engine.dynamics.synapses import AnyProjection, PlasticProjection, make_projection, normalise, sum_weights
 from mpi_engine.experiment import Experiment, ExperimentError, Normalisation
 from mpi_engine.network.connectivity import connect, connect_nobody
@@ -68,7 +69,7 @@ class Simulation:
         e, rank = self.experiment, self.ranks.rank
         place = (self.partition, rank)
         self.populations: dict[str, Population] = {name: make_population(e, name, *place) for name in e.populations}
-        self.drives = {name: Drive(e, name, *place) for name in e.populations}
+        self.drives = {name: Drive(e, name, *place, neurons) for name, neurons in self.populations.items()}
         self.rows = {name: connect(e, name, *place) for name in e.projections}
         self.projections: dict[str, AnyProjection] = {
             name: make_projection(e, name, rows) for name, rows in self.rows.items()
@@ -91,7 +92,7 @@ class Simulation:
         }
         self._set_rules()
         self._totals = {name: self._weight_totals(name, rule) for name, rule in self._normalisations}
-        self.trains = {name: PoissonTrains(e, name, *place) for name in e.trains}
+        self.trains = make_trains(e, self.partition, self.ranks)
 
     def _build_recorders(self) -> None:
         e = self.experiment
@@ -232,6 +233,7 @@ class Simulation:
             "neurons": self.populations,
             "V": {name: population.V for name, population in self.populations.items()},
             "train": {name: trains.train for name, trains in self.trains.items()},
+            "currents": {name: self.drives[name].currents for name in self.plan.unsteady},
             "synapses": self.projections,
             "rules": self.rules,
             "epoch": {name: self._plastic(name).epoch for name in self.experiment.plastic},
@@ -257,8 +259,7 @@ class Simulation:
         if self.experiment.recording.weights and self.weights:
             interval = self.experiment.steps(self.experiment.recording.weights.interval_ms)
             events.append((self.step // interval + 1) * interval)
-        for drive in self.drives.values():
-            events += [change for change in drive.changes if change > self.step]
+        events += [drive.next_event(self.step) for drive in self.drives.values()]
         for changes in self._rule_changes.values():
             events += [change for change in changes if change > self.step]
         for interval in self._normalisations.values():
@@ -267,8 +268,8 @@ class Simulation:
 
     def _note_events(self) -> None:
         self.neurons.note(self.step)
-        for name, drive in self.drives.items():
-            drive.apply(self.step, self.populations[name].drive)
+        for drive in self.drives.values():
+            drive.prepare(self.step)
         for (name, _), interval in self._normalisations.items():
             if self.step and self.step % interval == 0:
                 self._normalise(name)
@@ -328,7 +329,8 @@ class Simulation:
             ``V/<population>`` and ``V_free/<population>`` [mV]; ``<variable>/<population>`` of the neuron's other state
             variables, and ``waiting/<population>`` [steps], of neurons that have them; ``I/<population>/<synapse>``
             [mV/ms, or 1/ms], with what arrives before the next step; ``weights/<projection>`` [mV, or 1] by target,
-            then source, with ``pre/`` and ``post/<projection>``; ``<trace>/<projection>/<rule>``: the traces.
+            then source, with ``pre/`` and ``post/<projection>``; ``<trace>/<projection>/<rule>``: the traces;
+            ``noise/<input>``: the noise of each neuron of the input's target, in standard deviations.
         """
         e, state = self.experiment, {}
         for name, population in self.populations.items():
@@ -346,6 +348,8 @@ class Simulation:
                         arrivals = part.arrivals[(self.step + 1) % part.delays[1]]
                         current += part.gain[0] * arrivals.astype(current.dtype)
                 state[f"I/{name}/{kind}"] = self.ranks.concatenate(current * population.decay[k])
+        for drive in self.drives.values():
+            state |= {key: self.ranks.concatenate(part) for key, part in drive.state().items()}
         for name, p in e.plastic.items():
             rows = self.rows[name]
             first, _ = self.partition.span(p.target, self.ranks.rank)

@@ -30,6 +30,21 @@ NETWORKS: dict[str, Table] = {
     "a rank without synapses": {"projections": {"X_to_E": {"probability": 0.02}, "E_to_E": {"probability": 0.01}}},
     "silent": {"inputs": {"X": {"rate_hz": 0.0}}, "neurons": {"cortical": {"V_init_mv": -72.0}}},
     "all fire in one step": {"inputs": {"shock": STRONG}},
+    "inputs that change": {
+        "subpopulations": {
+            "E1": {"population": "E", "first": 30, "count": 40},
+            "few": {"population": "E", "neurons": [2, 82]},
+        },
+        "inputs": {
+            "X": {"rate_hz": "40 + 30*sin(2*pi*t/70)", "jitter_ms": 3.0},
+            "ramp": {"kind": "current", "target": "E1", "amplitude_mv_per_ms": 0.0, "ramp_to_mv_per_ms": 1.5,
+                     "start_ms": 40.0, "stop_ms": 150.0},
+            "wave": {"kind": "current", "target": "few", "amplitude_mv_per_ms": "1.5*(sin(t/5) > 0)"},
+            "step": {"kind": "current", "target": "E", "neurons": [3, 50], "amplitude_mv_per_ms": 1.0, "stop_ms": 90.0},
+            "noise": {"kind": "ornstein_uhlenbeck", "target": "E1", "mean_mv_per_ms": 0.3, "std_mv_per_ms": 0.8,
+                      "tau_ms": 5.0, "correlation": 0.4},
+        },
+    },
     "conductances, delays, adaptation": {
         "run": {"integrator": "exponential_euler"},
         "neurons": {"cortical": ADAPTIVE},
@@ -108,14 +123,66 @@ def test_one_file_from_any_number_of_ranks(
         assert (spikes.times_ms == 201 * 0.1).sum() == reader.experiment.populations["E"].size
 
 
-def test_any_cuts_give_the_same_state(experiment_file: Callable[[str], Path], mpirun: Mpirun) -> None:
-    path = experiment_file("plastic and correlated")
+@pytest.mark.parametrize("network", ["plastic and correlated", "inputs that change"])
+def test_any_cuts_give_the_same_state(
+    network: str, experiment_file: Callable[[str], Path], mpirun: Mpirun
+) -> None:
+    path = experiment_file(network)
     digests = set()
     for ranks, seeds in ((1, ()), (2, range(6)), (3, range(6, 12)), (5, range(12, 18))):
         done = mpirun(ranks, DIGEST, str(path), "2000", *map(str, seeds))
         assert done.returncode == 0, done.stdout + done.stderr
         digests |= set(done.stdout.split())
     assert len(digests) == 1
+
+
+def test_a_recorded_input_is_replayed(
+    small_experiment: Callable[..., Table], mpirun: Mpirun, tmp_path: Path
+) -> None:
+    """The recorded spikes of an input do to the network what the input did, bit by bit, on any number of ranks."""
+    table = small_experiment()
+    path = tmp_path / "experiment.toml"
+    for ranks, name in ((2, "first"), (1, "again-1"), (3, "again-3")):
+        path.write_text(tomli_w.dumps(table))
+        done = mpirun(ranks, "-m", "mpi_engine", "run", str(path), "-o", str(tmp_path / name))
+        assert done.returncode == 0, done.stdout + done.stderr
+        table["inputs"]["X"] = {"kind": "recorded", "file": "first/run.h5", "population": "X", "size": 29}
+        assert differences(tmp_path / "first", tmp_path / name) == []
+    assert open_run(tmp_path / "first").spikes("X").ids.size > 50
+    (tmp_path / "first" / "run.h5").unlink()      # a run that is over can be read without the files that it read
+    assert open_run(tmp_path / "again-1").experiment.sizes["X"] == 29
+
+
+CHANGE_FILE = """
+import sys
+from pathlib import Path
+from mpi_engine.experiment import ExperimentError, load_experiment
+from mpi_engine.network.ranks import Ranks
+from mpi_engine.run.simulation import Simulation
+
+ranks = Ranks.world()
+experiment = load_experiment(sys.argv[1])
+ranks.barrier()
+if ranks.is_first:
+    Path(sys.argv[2]).write_text("0 11\\n300 20\\n")
+try:
+    Simulation(experiment, ranks)
+except ExperimentError as error:
+    sys.stdout.write(f"{error}\\n")     # at once: the ranks' lines may be mixed
+"""
+
+
+def test_a_file_that_changes_before_the_run_is_refused_by_every_rank(
+    small_experiment: Callable[..., Table], mpirun: Mpirun, tmp_path: Path
+) -> None:
+    samples, path = tmp_path / "rate.csv", tmp_path / "experiment.toml"
+    samples.write_text("0 10\n300 20\n")
+    table = small_experiment()
+    table["inputs"]["X"] = {"kind": "poisson", "size": 29, "rate_file": "rate.csv"}
+    path.write_text(tomli_w.dumps(table))
+    done = mpirun(3, "-c", CHANGE_FILE, str(path), str(samples))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("another content") == 3
 
 
 def test_a_world_of_the_wrong_size_is_refused(

@@ -56,6 +56,9 @@ def refused(answer: Answer, *words: str) -> None:
 
 
 PARTS = {"E1": {"population": "E", "count": 12}, "I1": {"population": "I", "first": 3}}
+CURRENT = {"kind": "current", "target": "E", "amplitude_mv_per_ms": 1.0}
+
+NOISE = {"kind": "ornstein_uhlenbeck", "target": "E", "std_mv_per_ms": 1.0, "tau_ms": 5.0}
 
 BAD_EXPERIMENTS = {
     "unknown key": ({"populations": {"E": {"sizes": 5}}}, "populations.E.sizes", "did you mean size?"),
@@ -194,6 +197,24 @@ BAD_EXPERIMENTS = {
         {"subpopulations": PARTS, "recording": {"weights": {"targets": {"E_to_E": ["E1"]}}}},
         "recording.weights.targets.E_to_E", "plastic projection",
     ),
+    "no formula": ({"inputs": {"X": {"rate_hz": "10 + foo(t)"}}}, "inputs.X.rate_hz", "'foo(t)'"),
+    "negative rate": ({"inputs": {"X": {"rate_hz": "50 - t"}}}, "inputs.X.rate_hz", "-0.1 Hz at t = 50.1 ms"),
+    "infinite rate": ({"inputs": {"X": {"rate_hz": "1/(t - 20)"}}}, "inputs.X.rate_hz", "is no rate"),
+    "rate beyond a spike a step": ({"inputs": {"X": {"rate_hz": 10001.0}}}, "inputs.X.rate_hz", "a spike in each step"),
+    "two rates": ({"inputs": {"X": {"rate_file": "rate.csv"}}}, "inputs.X", "either rate_hz or rate_file"),
+    "no such file": ({"inputs": {"Y": {"kind": "recorded", "file": "y.h5"}}}, "inputs.Y.file", "there is no file"),
+    "ramp without end": (
+        {"inputs": {"r": CURRENT | {"ramp_to_mv_per_ms": 2.0}}}, "inputs.r", "give stop_ms too"
+    ),
+    "current of nobody": ({"inputs": {"c": CURRENT | {"target": "E3"}}}, "inputs.c.target", "'E3'"),
+    "current beyond the end": ({"inputs": {"c": CURRENT | {"neurons": [3, 83]}}}, "inputs.c.neurons", "83"),
+    "neurons twice": ({"inputs": {"c": CURRENT | {"neurons": [3, 3]}}}, "inputs.c", "each once"),
+    "current without end": (
+        {"inputs": {"c": CURRENT | {"amplitude_mv_per_ms": "log(t - 9)"}}}, "inputs.c.amplitude_mv_per_ms", "t = 0.1 ms"
+    ),
+    "noise too fast": ({"inputs": {"n": NOISE | {"tau_ms": 0.05}}}, "inputs.n.tau_ms", "run.dt_ms"),
+    "noise off the step": ({"inputs": {"n": NOISE | {"start_ms": 0.25}}}, "inputs.n.start_ms", "multiple"),
+    "noise beyond correlation": ({"inputs": {"n": NOISE | {"correlation": 1.5}}}, "inputs.n.correlation", "1.5"),
     "no such rule": ({"plasticity": {"homeostatic": {"rule": "hebb"}}}, "plasticity.homeostatic.rule", "hebb"),
 }
 

@@ -229,3 +229,9 @@ def test_static_network_has_its_balanced_rates_as_fixed_point() -> None:
     state = fixed_point(static())
     assert state.weights_mv == {}
     assert state.rates_hz["I"] == pytest.approx(15.882, abs=1e-3)
+
+
+def test_there_is_no_theory_of_inputs_that_change() -> None:
+    for found in (experiment('inputs.X.rate_hz="10 + sin(t)"'), experiment('inputs.X.rate_hz="10"', correlation=0.1)):
+        with pytest.raises(NoBalance, match="the rate of input X changes"):
+            fixed_point(found)
