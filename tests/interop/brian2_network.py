@@ -1,20 +1,21 @@
 """Simulate an experiment with Brian2, in an interpreter of its own: ``brian2_network.py task.json result.npz``.
 
-The task is ``{"experiment": table, "seed": int, "copies": int}``: Brian2 draws as many independent networks, side by
-side in its groups, with networks and input spikes of its own. With ``"given": path`` of an npz, it simulates one
-network with the synapses (``source/`` and ``target/<projection>``) and input spikes (``steps/`` and ``ids/<input>``) in
-it. The result has ``steps/`` and ``ids/<population>`` of the spikes, ids counting on from copy to copy, and from a given
-network ``V/<population>`` [T, n], after each step and before the reset.
+The task is ``{"experiment": table, "seed": int, "copies": int}``: Brian2 simulates as many independent copies side by
+side in its groups, with synapses and input spikes that it draws for each. With ``"given": path``, it simulates one
+network with the synapses (``source/`` and ``target/<projection>``) and input spikes (``steps/`` and ``ids/<input>``) of
+that npz. The result has ``steps/`` and ``ids/<population>`` of the spikes, ids counting on from copy to copy, and of a
+given network ``V/<population>`` [T, n] after each step and before the reset.
 
-The scheme is forward Euler in both simulators; where their steps differ in order, this module makes up for it:
+The scheme is forward Euler in both simulators. Where their steps differ, this module makes up for it:
 
-- Brian2 advances all variables of a neuron at once and delivers recurrent spikes afterwards, so that a spike does not
-  decay before it acts; ours has decayed once, and so its weight is multiplied with 1 - dt/tau here.
-- An input spike acts on V in its own step in ours: sources and their synapses come before the neurons here.
-- A refractory period begins with the step that ends in the spike in Brian2, and with the one after it in ours: it is
-  one step longer here.
-- A source in Brian2 fires at most once in a step. A drawn input loses half a spike in rate * dt by that (0.05 % at
-  10 Hz); in a given one, every spike is a source of its own.
+- A recurrent spike acts on V in the next step in both. In ours it has decayed once by then; Brian2 delivers after the
+  decay, and so the weight is multiplied with 1 - dt/tau here.
+- An input spike acts on V in its own step, before any decay, in ours. Here inputs and their synapses come before the
+  neurons in a step.
+- The refractory time begins when the step of the spike ends in ours, and when that step begins in Brian2: it is one
+  step longer here.
+- A source fires at most once in a step in Brian2. The counts of a drawn input have the same mean as Poisson counts,
+  and a variance that is smaller by rate * dt (0.1 % at 10 Hz); in a given input, every spike is a source of its own.
 """
 
 from __future__ import annotations
@@ -22,9 +23,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import brian2 as b2
 import numpy as np
+from numpy.typing import NDArray
+
+Table = dict[str, Any]
+Arrays = dict[str, NDArray[Any]]
 
 MODELS = {
     "lif": ("(E_L_mv - V) / tau_m_ms", ""),
@@ -34,12 +40,13 @@ MODELS = {
         "dw/dt = (a_per_ms * (V - E_L_mv) - w) / (tau_w_ms * ms) : 1",
     ),
 }
+"""Slope of V [mV/ms] without synapses, and further equations."""
 
 
 class Network:
     """The experiment as Brian2's objects; numbers are in mV and ms, as in the experiment."""
 
-    def __init__(self, experiment, copies, given):
+    def __init__(self, experiment: Table, copies: int, given: Arrays | None) -> None:
         self.experiment, self.copies, self.given = experiment, copies, given
         self.dt_ms = experiment["run"]["dt_ms"]
         b2.defaultclock.dt = self.dt_ms * b2.ms
@@ -54,7 +61,7 @@ class Network:
         parts = [self.populations, self.inputs, self.spikes, self.traces]
         self.whole = b2.Network(*self.synapses, *(part for group in parts for part in group.values()))
 
-    def run(self):
+    def run(self) -> Arrays:
         """Simulate all and return what was recorded."""
         self.whole.run(self.experiment["run"]["duration_ms"] * b2.ms)
         result = {}
@@ -64,7 +71,7 @@ class Network:
             result[f"ids/{name}"] = np.asarray(monitor.i, np.int64)
         return result | {f"V/{name}": np.asarray(monitor.V).T for name, monitor in self.traces.items()}
 
-    def _population(self, name):
+    def _population(self, name: str) -> b2.NeuronGroup:
         description = self.experiment["populations"][name]
         neuron = self.experiment["neurons"][description["neuron"]]
         slope, more = MODELS[neuron["model"]]
@@ -92,10 +99,11 @@ class Network:
             namespace=parameters,
         )
         initial = neuron["V_init_mv"]
-        group.V = initial if isinstance(initial, float) else np.random.uniform(*initial["uniform"], group.N)
+        low, high = initial["uniform"] if isinstance(initial, dict) else (initial, initial)
+        group.V = f"{low} + rand() * ({high} - {low})"
         return group
 
-    def _input(self, name):
+    def _input(self, name: str) -> b2.SpikeGeneratorGroup | b2.PoissonGroup:
         description = self.experiment["inputs"][name]
         if self.given:
             steps = self.given[f"steps/{name}"]
@@ -103,7 +111,7 @@ class Network:
             return b2.SpikeGeneratorGroup(steps.size, np.arange(steps.size), times, when="start", order=-1)
         return b2.PoissonGroup(description["size"] * self.copies, description["rate_hz"] * b2.Hz)
 
-    def _projection(self, name):
+    def _projection(self, name: str) -> b2.Synapses:
         p = self.experiment["projections"][name]
         tau_ms = self.experiment["synapses"][p["synapse"]]["tau_ms"]
         jump = p.get("weight_mv", p.get("weight")) / tau_ms
@@ -133,16 +141,16 @@ class Network:
             synapses.connect(j=f"k for k in sample({first}, {first} + {n_target}, p={p['probability']})")
         return synapses
 
-    def _given_synapses(self, name, recurrent):
+    def _given_synapses(self, name: str, recurrent: bool) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         source, target = self.given[f"source/{name}"], self.given[f"target/{name}"]
         if recurrent:
             return source, target
         fired = self.given[f"ids/{self.experiment['projections'][name]['source']}"]
-        pairs = [(spike, j) for spike, i in enumerate(fired) for j in target[source == i]]
-        return np.array(pairs).T
+        spike, synapse = np.nonzero(fired[:, None] == source)
+        return spike, target[synapse]
 
 
-def main():
+def main() -> None:
     """Simulate the task."""
     task = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     b2.prefs.codegen.target = "numpy"     # needs no compiler, and copies side by side make up for its slowness

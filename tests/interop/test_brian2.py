@@ -58,9 +58,9 @@ def four_models() -> Table:
     models = {"lif": LIF, "conducting": LIF, "eif": EIF, "adex": ADEX}
     projections: Table = {}
     for name in models:
-        fast, slow, excite, inhibit = "excitatory", "inhibitory", {"weight_mv": 1.0}, {"weight_mv": -1.5}
+        fast, slow, excite, inhibit = "excitatory", "inhibitory", {"weight_mv": 1.4}, {"weight_mv": -1.5}
         if name == "conducting":
-            fast, slow, excite, inhibit = "opening", "shunting", {"weight": 0.018}, {"weight": 0.05}
+            fast, slow, excite, inhibit = "opening", "shunting", {"weight": 0.024}, {"weight": 0.05}
         projections[f"X_to_{name}"] = {"source": "X", "target": name, "synapse": fast, "probability": 0.4, **excite}
         projections[f"Y_to_{name}"] = {"source": "Y", "target": name, "synapse": slow, "probability": 0.4, **inhibit,
                                        "delay_ms": 1.5}
@@ -124,7 +124,7 @@ WRONG = 1.05
 CONFIDENCE = 0.99
 """Of the intervals of all quantities of a network together."""
 
-PRECISION = {"rate": 0.06, "cv": 0.06, "correlation": 0.003}
+PRECISION = {"rate": 0.06, "cv": 0.06, "correlation": 0.004}
 """Half-widths that the intervals must not exceed: relative for rates, else absolute."""
 
 SYNAPSES = {"excitatory": (8.0, 0.0), "inhibitory": (4.0, -80.0), "feedforward": (10.0, 0.0)}
