@@ -1,5 +1,5 @@
 # Every target sets up what it needs first; a second time this takes no time.
-.PHONY: demo test science lint setup clean
+.PHONY: demo test science lint setup peers clean
 python := .venv/bin/python
 steelyard := .venv/bin/steelyard
 homeostatic := analysis/studies/akil2021/homeostatic.toml
@@ -12,10 +12,10 @@ demo: setup
 	$(python) -m analysis.studies.akil2021.demo demo/strong-inhibition demo/weak-inhibition demo/report.html
 
 # With CI=true a skipped test fails.
-test: lint
+test: lint peers
 	$(python) -m pytest -m "not science"
 
-science: setup
+science: setup peers
 	$(python) -m pytest -m science
 
 lint: setup
@@ -25,7 +25,11 @@ lint: setup
 setup:
 	@.ci/setup
 
+# The simulator that tests compare with, in an environment of its own.
+peers:
+	@.ci/setup peers
+
 # Back to what git knows, apart from runs of your own and the wheels and kernels in the user's cache.
 clean:
-	rm -rf .venv build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-peers build demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
