@@ -156,7 +156,7 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "an unknown name": ("+ I\n", "+ J\n", "name 'J' is not defined"),
     "an unknown parameter": ("p.E_L_mv - V", "p.E_K_mv - V", "E_K_mv"),
     "a missing state variable": ('state=["current"]', 'state=["current", "slow"]', "must return 3"),
-    "too many values": ("return current, current", "return current, current, 1.0", "returns 3 values; it must return 2"),
+    "too many values": ("return current, current", "return current, current, 1.0", "must return 2"),
     "a rule that gives NaN": ("return w - p.rate * (x_post - p.alpha) * w", 'return w * float("nan")', "returns nan"),
     "an unknown argument": ("def homeostatic(w, x_post, p):", "def homeostatic(w, x_post, u, p):", "asks for 'u'"),
     "a trace of no side": ('"x_post": "tau_ms"}', '"x": "tau_ms"}', "must end in _pre or _post"),
