@@ -13,7 +13,6 @@ from mpi_engine.experiment.base import (
     lowest,
     steps,
 )
-from mpi_engine.experiment.consistency import ExperimentError, Problem, find_warnings
 from mpi_engine.experiment.experiment import Experiment, Run, Seed, blocks
 from mpi_engine.experiment.files import load_experiment, parse_experiment
 from mpi_engine.experiment.inputs import Current, OrnsteinUhlenbeck, Poisson, Recorded
@@ -39,6 +38,7 @@ from mpi_engine.experiment.populations import (
     Subpopulation,
     UserNeuron,
 )
+from mpi_engine.experiment.problems import ExperimentError, Problem
 from mpi_engine.experiment.projections import (
     ExponentialConductance,
     ExponentialCurrent,
@@ -47,6 +47,7 @@ from mpi_engine.experiment.projections import (
     UserSynapse,
 )
 from mpi_engine.experiment.recording import Rates, Recording, Statistics, Traces, Weights
+from mpi_engine.experiment.warnings import find_warnings
 
 __all__ = [
     "AdaptiveExponential",

@@ -13,8 +13,9 @@ from pydantic_core import ErrorDetails
 
 from mpi_engine.experiment.activity import follow_inputs, resolve_inputs
 from mpi_engine.experiment.base import Part
-from mpi_engine.experiment.consistency import ExperimentError, Problem, find_problems, find_structural_problems, suggest
+from mpi_engine.experiment.consistency import find_problems, find_structural_problems
 from mpi_engine.experiment.experiment import Experiment
+from mpi_engine.experiment.problems import ExperimentError, Problem, suggest
 
 _NAMED_PARTS = ("neurons", "synapses", "plasticity", "populations", "subpopulations", "inputs", "projections")
 
