@@ -17,7 +17,7 @@ from analysis import figures, style
 from analysis.comparison import compare
 from analysis.findings import Findings
 from analysis.verdict import Line, number, summary
-from analysis.weights import own_current
+from analysis.weights import NotMeasured, charge, own_current
 from mpi_engine.experiment import Experiment, Poisson
 from mpi_engine.output.reader import RunReader
 
@@ -109,9 +109,9 @@ def _of_weights(runs: Sequence[RunReader], labels: Sequence[str], found: Finding
             figures.mean_weights(runs, labels, name),
             f"Mean weight from {p.source} to {p.target}; the shade is the spread over synapses.",
         )
-        if _has_own_current(e, name):
+        if _is_felt_alone(e, name):
             yield _picture(
-                figures.felt_weights(runs, labels, name, found.weight_span(name)),
+                figures.felt_weights(runs, labels, name, None if found.no_balance else found.weight_span(name)),
                 f"The same weights, each counted as often as its source fires: what {p.target} neurons feel.",
             )
         yield _picture(
@@ -123,11 +123,9 @@ def _of_weights(runs: Sequence[RunReader], labels: Sequence[str], found: Finding
 def _of_activity(run: RunReader, found: Findings) -> Iterator[Picture]:
     e, recording = run.experiment, run.experiment.recording
     last_second = (max(0.0, run.recorded_ms - 1000), run.recorded_ms)
-    spans = {name: found.rate_span(name) for name in e.populations}
-    yield _picture(
-        figures.rates(run, {name: span for name, span in spans.items() if span}),
-        "Rates in windows of 1 s, pale of 0.25 s. Shades: balance, for any net input that neurons can have.",
-    )
+    expected = {} if found.no_balance else {name: found.rate_span(name) for name in e.populations}
+    shades = " Shades: balance, for any net input that neurons can have." if expected else ""
+    yield _picture(figures.rates(run, expected), f"Rates in windows of 1 s, pale of 0.25 s.{shades}")
     population = next(iter(e.populations))
     if not e.has_conductances:
         yield _picture(
@@ -141,14 +139,15 @@ def _of_activity(run: RunReader, found: Findings) -> Iterator[Picture]:
     if recording.traces and {e.members(name)[0] for name in recording.traces} <= set(recording.spikes):
         yield _picture(
             figures.membrane_potentials(run, *last_second),
-            "Membrane potentials in the last second; strokes are spikes, grey lines the soft threshold.",
+            "Membrane potentials in the last second; strokes are spikes, grey lines thresholds from which V runs away.",
         )
 
 
-def _has_own_current(experiment: Experiment, projection: str) -> bool:
+def _is_felt_alone(experiment: Experiment, projection: str) -> bool:
     try:
         own_current(experiment, projection)
-    except ValueError:
+        charge(experiment, projection)
+    except NotMeasured:
         return False
     return True
 

@@ -65,13 +65,13 @@ def test_trace_average_equals_the_step_by_step_sum() -> None:
         if 5000 < step <= 20_000:
             total += x * np.count_nonzero(b == step)
         x = (x + np.count_nonzero(a == step)) * (1 - dt / tau)
-    measured = trace_average(a * dt, b * dt, 1, tau, dt, 500.0, 2000.0)
+    measured = trace_average(a * dt, b * dt, 1, 1 - dt / tau, dt, 500.0, 2000.0)
     assert measured == pytest.approx(total / 1500.0, rel=1e-9)
 
 
 def test_trace_average_of_independent_trains_is_the_product_of_rates() -> None:
     (a, _), (b, _) = poisson(10.0, 50, 40_000.0), poisson(20.0, 50, 40_000.0)
-    measured = trace_average(a, b, 50 * 50, 200.0, 0.1, 2000.0, 40_000.0)
+    measured = trace_average(a, b, 50 * 50, 1 - 0.1 / 200, 0.1, 2000.0, 40_000.0)
     expected = 200.0 * (a.size / 50 / 40_000) * (b.size / 50 / 40_000)
     assert measured == pytest.approx(expected, rel=0.02)
 

@@ -22,6 +22,9 @@ from mpi_engine.experiment import Experiment, load_experiment
 EXAMPLE = Path(analysis.__file__).parent / "studies" / "akil2021" / "homeostatic.toml"
 
 
+RATES_HZ = {"E": 6.0, "I": 16.0, "X": 10.0}
+
+
 def experiment(*overrides: str, correlation: float = 0.0) -> Experiment:
     return load_experiment(EXAMPLE, [f"inputs.X.correlation={correlation}", *overrides])
 
@@ -156,7 +159,7 @@ def test_trace_covariance_of_the_input_in_closed_form() -> None:
 
 
 def test_no_jitter_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"inputs\.X\.jitter_ms = 0"):
+    with pytest.raises(NoBalance, match=r"inputs\.X\.jitter_ms = 0"):
         trace_covariance(static("inputs.X.jitter_ms=0.0", correlation=0.1), 20.0)
 
 
@@ -214,15 +217,14 @@ def test_oja_fixed_point() -> None:
 def test_classical_hebbian_does_not_drift() -> None:
     rule = '{rule = "hebbian_hard", tau_ms = 200.0, learning_rate_mv = 0.001}'
     whole = experiment_with("E_to_E", rule)
-    assert weight_drift(whole, {"E_to_E": 25.0})["E_to_E"] == pytest.approx(0.0, abs=1e-18)
+    assert weight_drift(whole, {"E_to_E": 25.0}, RATES_HZ)["E_to_E"] == pytest.approx(0.0, abs=1e-18)
 
 
 def test_homeostatic_drift_in_closed_form() -> None:
     """dj/dt = -(eta sqrt(N) / j_norm) j (2 tau r_E r_I - alpha r_I), weights in their own scaling."""
-    whole = experiment()
-    r_e, r_i = balanced_rates(mean_field(whole))
+    r_e, r_i = 1e-3 * RATES_HZ["E"], 1e-3 * RATES_HZ["I"]
     expected = -(0.005 * 5000**0.5 / -200.0) * -150.0 * (2 * 200.0 * r_e * r_i - 2 * 0.01 * 200.0 * r_i)
-    assert weight_drift(whole, {"I_to_E": -150.0})["I_to_E"] == pytest.approx(expected, rel=1e-12)
+    assert weight_drift(experiment(), {"I_to_E": -150.0}, RATES_HZ)["I_to_E"] == pytest.approx(expected, rel=1e-12)
 
 
 def test_static_network_has_its_balanced_rates_as_fixed_point() -> None:
