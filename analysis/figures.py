@@ -13,7 +13,6 @@ from analysis.style import (
     INK,
     PALE,
     RUNS,
-    SMOOTH_MS,
     canvas,
     colours,
     level,
@@ -21,6 +20,7 @@ from analysis.style import (
     plot_mean,
     remark,
     smoothed,
+    smoothing_ms,
 )
 from analysis.weights import charge, own_current
 from mpi_engine.experiment import Homeostatic, UserNeuron, average
@@ -207,9 +207,9 @@ def felt_weights(
             e = run.experiment
             p = e.projections[projection]
             source, target = run.rates(p.source), run.rates(p.target)
-            current = target.means[own_current(e, projection)]
-            times, current = smoothed(target.times_ms, current, target.bin_ms, SMOOTH_MS / 2)
-            rate = smoothed(source.times_ms, source.rate_hz, source.bin_ms, SMOOTH_MS / 2)[1]
+            current, window_ms = target.means[own_current(e, projection)], smoothing_ms(run.recorded_ms) / 2
+            times, current = smoothed(target.times_ms, current, target.bin_ms, window_ms)
+            rate = smoothed(source.times_ms, source.rate_hz, source.bin_ms, window_ms)[1]
             arrivals = 1e-3 * rate * run.degrees(projection).in_degree.mean() * charge(e, projection)
             felt = np.divide(current, arrivals, out=np.full(len(rate), np.nan), where=rate > 0)
             panel.plot(times, felt / e.weight_scale(projection), color=colour)

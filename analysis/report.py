@@ -18,7 +18,7 @@ from analysis.comparison import compare
 from analysis.findings import Findings
 from analysis.verdict import Line, number, summary
 from analysis.weights import NotMeasured, charge, own_current
-from mpi_engine.experiment import Experiment, Poisson
+from mpi_engine.experiment import Experiment, Poisson, UserNeuron
 from mpi_engine.output.reader import RunReader
 
 
@@ -124,8 +124,9 @@ def _of_activity(run: RunReader, found: Findings) -> Iterator[Picture]:
     e, recording = run.experiment, run.experiment.recording
     last_second = (max(0.0, run.recorded_ms - 1000), run.recorded_ms)
     expected = {} if found.no_balance else {name: found.rate_span(name) for name in e.populations}
+    seconds = 1e-3 * style.smoothing_ms(run.recorded_ms)
     shades = " Shades: balance, for any net input that neurons can have." if expected else ""
-    yield _picture(figures.rates(run, expected), f"Rates in windows of 1 s, pale of 0.25 s.{shades}")
+    yield _picture(figures.rates(run, expected), f"Rates in windows of {seconds:g} s, pale in shorter ones.{shades}")
     population = next(iter(e.populations))
     if not e.has_conductances:
         yield _picture(
@@ -136,10 +137,13 @@ def _of_activity(run: RunReader, found: Findings) -> Iterator[Picture]:
         yield _picture(
             figures.raster(run, *last_second), "Spikes in the last second, and the rates of populations and input."
         )
-    if recording.traces and {e.members(name)[0] for name in recording.traces} <= set(recording.spikes):
+    traced = {e.members(name)[0] for name in recording.traces}
+    if traced and traced <= set(recording.spikes):
+        models = [e.neurons[e.populations[name].neuron] for name in traced]
+        lines = "" if all(isinstance(model, UserNeuron) for model in models) else ", grey lines the soft threshold"
         yield _picture(
             figures.membrane_potentials(run, *last_second),
-            "Membrane potentials in the last second; strokes are spikes, grey lines thresholds from which V runs away.",
+            f"Membrane potentials in the last second; strokes are spikes{lines}.",
         )
 
 

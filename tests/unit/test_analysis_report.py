@@ -18,7 +18,7 @@ from analysis.findings import Findings
 from analysis.report import report
 from analysis.studies.akil2021 import demo
 from analysis.theory.plasticity import fixed_point
-from analysis.verdict import Estimate, Line, Range, as_table, number
+from analysis.verdict import Estimate, Line, Range, as_table, number, summary
 from analysis.weights import (
     NotMeasured,
     arrival_rate,
@@ -222,6 +222,45 @@ def test_a_silent_network_gives_reasons_and_no_nan() -> None:
     assert by_name(lines)["Weights: ⟨J r⟩/⟨r⟩ of I to E"].verdict == "not measured"
     assert all(line.note for line in lines if line.verdict not in ("agrees", "differs"))
     assert "nan" not in report([run], lines=lines).split("Provenance")[0].replace("nance", "")
+
+
+def with_own_parts(run: MadeUpRun) -> MadeUpRun:
+    """Let E have the user's neuron, and E to E the user's rule and the current of X."""
+    own = load_experiment(EXAMPLE.parents[1] / "own" / "network.toml")
+    e = run.experiment
+    changes = {"E_to_E": {"plasticity": ["voltage_gated"]}, "X_to_E": {"synapse": "excitatory"}}
+    run.experiment = e.model_copy(update={
+        "neurons": e.neurons | own.neurons,
+        "plasticity": e.plasticity | own.plasticity,
+        "populations": e.populations | {"E": e.populations["E"].model_copy(update={"neuron": "izhikevich"})},
+        "projections": e.projections | {name: e.projections[name].model_copy(update=c) for name, c in changes.items()},
+    })
+    return run
+
+
+def test_a_network_of_the_users_own_parts_is_shown_without_theory() -> None:
+    run = with_own_parts(made_up())
+    lines = compare([run])
+    found = by_name(lines)
+    for name in ("Firing rates: E", "Mean input to E: net", "Weights: mean weight of E to E"):
+        assert found[name].verdict == "no prediction"
+        assert "rheobase of the user's neuron izhikevich" in found[name].note
+    assert "X_to_E add to one recorded current" in found["Firing rates: I, by net input"].note
+    assert found["Mean input to I: from E"].verdict == "agrees"
+    page = report([run], lines=lines)
+    assert "what E neurons feel" in page
+    assert "Shades" not in page
+
+
+def test_membrane_potentials_of_a_users_neuron_have_its_threshold_and_no_soft_one() -> None:
+    panels = figures.membrane_potentials(with_own_parts(made_up()), 11000.0, 12000.0).axes
+    assert [len(panel.lines) for panel in panels] == [2, 1, 1, 1]     # I has the built-in neuron, on top
+    assert panels[1].get_yticks()[1] == 30.0
+    assert panels[1].get_ylim()[1] == 52.0
+
+
+def test_a_run_that_theory_has_nothing_to_say_of_is_said_to_be() -> None:
+    assert "predicts nothing" in summary([Line("", "", "", (Estimate(1.0),), ())])
 
 
 def test_a_run_too_short_for_covariances_says_so() -> None:
