@@ -256,17 +256,19 @@ def _covariances(found: list[Findings]) -> Iterator[Line]:
     ]
     names = list(e.populations)
     error = common_mode_error(windows)
-    theory = [_theory_covariance(f) for f in found]
+    try:
+        theory, refusal = [_theory_covariance(f) for f in found], ""
+    except (NoBalance, NotMeasured) as reason:
+        theory, refusal = [], f"; {reason}"
     for a, b in combinations_with_replacement(recorded, 2):
         pairs = [pair_statistics(c[a], None if a == b else c[b]) for c in counts]
         measured = tuple(Estimate(pair.covariance, pair.covariance_error) for pair in pairs)
-        values = [float(c[names.index(a), names.index(b)]) for c in theory if c is not None]
+        values = [float(c[names.index(a), names.index(b)]) for c in theory]
         ranges = tuple(Range(value, value, 3 * error * abs(value)) for value in values)
         coefficients = ", ".join(number(pair.coefficient) for pair in pairs)
         ratios = ", ".join(number(pair.ratio) for pair in pairs)
-        note = f"mean coefficient {coefficients}; mean covariance over mean variance {ratios}"
-        complete = len(ranges) == len(found)
-        yield Line(group, f"{a} with {b}", "", measured, ranges if complete else (), note, bool(e.plastic))
+        note = f"mean coefficient {coefficients}; mean covariance over mean variance {ratios}{refusal}"
+        yield Line(group, f"{a} with {b}", "", measured, ranges, note, bool(e.plastic))
 
 
 def _spikes(f: Findings, population: str) -> tuple[Array, NDArray[np.int64]]:
@@ -274,9 +276,9 @@ def _spikes(f: Findings, population: str) -> tuple[Array, NDArray[np.int64]]:
     return spikes.times_ms, spikes.ids
 
 
-def _theory_covariance(f: Findings) -> Array | None:
+def _theory_covariance(f: Findings) -> Array:
     if f.no_balance:
-        return None
+        raise NoBalance(f.no_balance)
     e = f.experiment
     felt = {name: f.felt_weight_mv(name) for name in e.plastic}
     field = mean_field(e, felt, f.input_rates_hz)

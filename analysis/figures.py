@@ -168,11 +168,12 @@ def mean_weights(runs: Sequence[RunReader], labels: Sequence[str], projection: s
     names = []
     with canvas() as (figure, (panel,)):
         for run, label, colour in zip(runs, labels, RUNS, strict=False):
-            w = run.weights(projection)
-            start = run.experiment.named_weight(projection)
-            times = 1e-3 * np.concatenate([[0.0], w.time_ms])
-            mean = np.concatenate([[start], w.mean / w.scale])
-            spread = np.concatenate([[0.0], np.sqrt(w.variance) / w.scale])
+            w, p = run.weights(projection), run.experiment.projections[projection]
+            # where all start alike, their spread then is known too
+            start = [] if p.has_drawn_weights else [run.experiment.named_weight(projection)]
+            times = 1e-3 * np.concatenate([0.0 * np.array(start), w.time_ms])
+            mean = np.concatenate([start, w.mean / w.scale])
+            spread = np.concatenate([0.0 * np.array(start), np.sqrt(w.variance) / w.scale])
             panel.fill_between(times, mean - spread, mean + spread, color=colour, alpha=0.13, lw=0)
             panel.plot(times, mean, color=colour)
             names.append((float(mean[-1]), label, colour))

@@ -148,12 +148,13 @@ def _of_activity(run: RunReader, found: Findings) -> Iterator[Picture]:
 
 
 def _is_felt_alone(experiment: Experiment, projection: str) -> bool:
+    """Whether a projection's weights follow from a population's current and another's rate."""
     try:
         own_current(experiment, projection)
         charge(experiment, projection)
     except NotMeasured:
         return False
-    return True
+    return experiment.projections[projection].source_subpopulation is None
 
 
 def _picture(figure: Figure, caption: str) -> Picture:

@@ -101,11 +101,18 @@ def arrival_rate(run: RunReader, projection: str, start_ms: float) -> float:
     -------
     float
         Arrivals [kHz]: in-degree times rate, each source weighted by its out-degree where spikes are recorded.
+
+    Raises
+    ------
+    NotMeasured
+        If the sources are a part of a population whose spikes are not recorded.
     """
     e = run.experiment
     p = e.projections[projection]
     degrees = run.degrees(projection)
     if p.source not in e.recording.spikes:
+        if p.source_subpopulation is not None:
+            raise NotMeasured(f"the sources of {projection} are a part of {p.source}, whose spikes are not recorded")
         rates = run.rates(p.source)
         return 1e-3 * float(degrees.in_degree.mean()) * float(rates.rate_hz[rates.times_ms >= start_ms].mean())
     spikes = run.spikes(p.source)
@@ -166,7 +173,7 @@ def effective_weight(run: RunReader, projection: str, start_ms: float) -> float:
     Raises
     ------
     NotMeasured
-        See `own_current` and `charge`.
+        See `own_current`, `charge` and `arrival_rate`.
     """
     e = run.experiment
     target = run.rates(e.projections[projection].target)

@@ -252,6 +252,19 @@ def test_a_network_of_the_users_own_parts_is_shown_without_theory() -> None:
     assert "Shades" not in page
 
 
+def test_a_plastic_current_that_is_not_recorded_alone_costs_only_what_needs_it() -> None:
+    run = made_up()
+    shared = run.experiment.projections["X_to_E"].model_copy(update={"synapse": "inhibitory"})
+    run.experiment = run.experiment.model_copy(update={"projections": run.experiment.projections | {"X_to_E": shared}})
+    lines = by_name(compare([run]))
+    assert lines["Firing rates: E"].verdict == "agrees"
+    felt = lines["Weights: ⟨J r⟩/⟨r⟩ of I to E"]
+    assert (felt.verdict, "add to one recorded current" in felt.note) == ("not measured", True)
+    covariance = lines["Count covariance, 250 ms: E with E"]
+    assert (covariance.verdict, "add to one recorded current" in covariance.note) == ("no prediction", True)
+    assert "<!DOCTYPE html>" in report([run])
+
+
 def test_membrane_potentials_of_a_users_neuron_have_its_threshold_and_no_soft_one() -> None:
     panels = figures.membrane_potentials(with_own_parts(made_up()), 11000.0, 12000.0).axes
     assert [len(panel.lines) for panel in panels] == [2, 1, 1, 1]     # I has the built-in neuron, on top
