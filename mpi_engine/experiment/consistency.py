@@ -53,12 +53,6 @@ def _references(e: Experiment) -> Iterator[Problem]:
     for part, names, reserved in (("synapses", e.synapses, "total"), ("populations", e.populations, "rates")):
         if reserved in names:
             yield Problem(f"{part}.{reserved}", "", "the run file needs this name itself; choose another")
-    for name, part_of in e.subpopulations.items():
-        key = f"subpopulations.{name}.population"
-        yield from _reference(key, part_of.population, list(e.populations), "population")
-        if name in e.populations or name in e.inputs:
-            owner = "a population" if name in e.populations else "an input"
-            yield Problem(f"subpopulations.{name}", "", f"{owner} has this name already; rename one of them")
     for name, source in e.inputs.items():
         if isinstance(source, Injected):
             targets = [*e.populations, *e.subpopulations]

@@ -178,12 +178,12 @@ def _apply(table: dict[str, Any], override: str) -> None:
 
 def _problem(details: ErrorDetails) -> Problem:
     location = [str(part) for part in details["loc"] if part != "[key]"]
-    location = [part for part, following in zip(location, [*location[1:], ""], strict=True) if part != following]
     kind, given = details["type"], details["input"]
     context = details.get("ctx", {})
     tag = ""
     if location[:1] and location[0] in _TAGGED and len(location) > 2 and kind != "union_tag_not_found":
         tag = location.pop(2)     # by which pydantic chose the kind
+    location = [part for part, following in zip(location, [*location[1:], ""], strict=True) if part != following]
     # members of a union that pydantic tried
     chosen = ("number", "uniform", "normal", "lognormal", "matrix", "formula", "int", "constrained-int")
     location = [part for part in location if part not in chosen and not part.startswith("list[")]
