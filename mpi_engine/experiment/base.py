@@ -82,8 +82,8 @@ Value = Annotated[
     Discriminator(
         _which,
         custom_error_type="no_distribution",
-        custom_error_message="must be a number, or a distribution: { uniform = [low, high] }, { normal = [mean, standard "
-        "deviation] } or { lognormal = [median, standard deviation of the logarithm] }",
+        custom_error_message="must be a number, or a distribution: { uniform = [low, high] }, { normal = [mean, "
+        "standard deviation] } or { lognormal = [median, standard deviation of the logarithm] }",
     ),
 ]
 """A number, or a distribution from which each neuron or synapse draws its own."""
