@@ -74,19 +74,20 @@ class Learning:
         lines: list[str] = []
         for rule in self.rules(projection):
             lines += parameter_class(f"p_{projection}_{rule}", list(rule_parameters(self.e, projection, rule, 0)))
-        bodies = {
-            f"on_post_{projection}(w, source, target, depth, learn)": self._on_post(projection, functions),
-            f"on_pre_{projection}(w, source, target, n, learn)": self._on_pre(projection, functions),
+        functions_of = {
+            "on_post": ("(w, source, target, depth, learn)", self._on_post(projection, functions)),
+            "bring": ("(w, source, target, n, learn)", self._drift(projection, "n", "0")),
+            "on_pre": ("(w, source, target, n, learn)", self._on_pre(projection, functions)),
         }
-        if self.drifts(projection):
-            bodies[f"bring_{projection}(w, source, target, n, learn)"] = self._drift(projection, "n", "0")
-        for head, body in bodies.items():
-            lines += ["", "", "@part", f"def {head}:", f"    {names} = learn", *(f"    {line}" for line in body),
-                      "    return w"]
+        for kind, (arguments, body) in functions_of.items():
+            if body:
+                lines += ["", "", "@part", f"def {kind}_{projection}{arguments}:", f"    {names} = learn",
+                          *(f"    {line}" for line in body), "    return w"]
+        none = {"on_post": "None", "bring": "unchanged", "on_pre": "unchanged"}
+        three = (f"{kind}_{projection}" if body else none[kind] for kind, (_, body) in functions_of.items())
         history = f"history_{self.e.projections[projection].target}"
-        bring = f"bring_{projection}" if self.drifts(projection) else "unchanged"
         lines += ["", "", f"deliver_{projection}, make_room_{projection}, catch_up_part_{projection} = "
-                          f"learning_of(on_post_{projection}, {bring}, on_pre_{projection})"]
+                          f"learning_of({', '.join(three)})"]
         lines += ["", "", "@kernel", f"def catch_up_{projection}(n, weights, synapses, {names}):",
                   f"    catch_up_part_{projection}(synapses, {history}, n, ({names}), weights)", ""]
         return "\n".join(lines)
@@ -107,8 +108,7 @@ class Learning:
 
     def _on_post(self, projection: str, functions: Functions) -> list[str]:
         target = self.e.projections[projection].target
-        lines = [f"n = history_{target}.steps[depth, target]"]
-        lines += self._drift(projection, "n", "depth + 1") if self.drifts(projection) else []
+        lines = self._drift(projection, "n", "depth + 1")
         for rule in self.rules(projection):
             _, function = rule_functions(self.e, rule)
             if function is None:
@@ -120,7 +120,7 @@ class Learning:
                 elif of == rule and trace in self.sampled[target]:
                     known[name] = f"history_{target}.samples[{self.sampled[target].index(trace)}, depth, target]"
             lines += self._apply(projection, rule, function, f"on_post_{rule}", known, functions)
-        return lines
+        return [f"n = history_{target}.steps[depth, target]", *lines] if lines else []
 
     def _apply(self, projection: str, rule: str, function: Function, alias: str, known: Mapping[str, str],
                functions: Functions) -> list[str]:
@@ -133,7 +133,9 @@ class Learning:
         return [self._p(projection, rule), f"w = {self._rounded(projection, changed)}"]
 
     def _drift(self, projection: str, step: str, depth: str) -> list[str]:
-        """Write the change since a weight's last event, by all rules that have one."""
+        """Write the change since a weight's last event, by all rules that have one; nothing if none has."""
+        if not self.drifts(projection):
+            return []
         p = self.e.projections[projection]
         pre = next(self.presynaptic[trace] for (_, name), trace in self.traces(projection).items()
                    if name.endswith("_pre"))

@@ -224,16 +224,13 @@ class RowFunctions(NamedTuple):
     catch_up: Any
 
 
-def learning_of(on_post: Any, bring: Any, on_pre: Any) -> RowFunctions:
-    """Put a projection's rules into the functions that walk its synapses.
+@part
+def _nothing_to_replay(projection: PlasticProjection, history: History, source: int, n: int, learn: Any) -> None:
+    projection.visited[source] = n
 
-    Parameters
-    ----------
-    on_post, bring, on_pre : compiled functions
-        The weight after an entry of the history, ``on_post(w, source, target, depth, learn)``; the weight to which it
-        has changed by itself until step n, ``bring(w, source, target, n, learn)``; and the one after a presynaptic
-        spike, ``on_pre(w, source, target, n, learn)``. ``learn`` is what they read.
-    """
+
+def replaying(on_post: Any) -> Any:
+    """Put what rules do at postsynaptic spikes into the function that visits a row; see `learning_of`."""
 
     @part
     def replay(projection: PlasticProjection, history: History, source: int, n: int, learn: Any) -> None:
@@ -253,6 +250,21 @@ def learning_of(on_post: Any, bring: Any, on_pre: Any) -> RowFunctions:
                     w = on_post(w, source, target, depth, learn)
                 weights[s] = w
         projection.visited[source] = n
+
+    return replay
+
+
+def learning_of(on_post: Any, bring: Any, on_pre: Any) -> RowFunctions:
+    """Put a projection's rules into the functions that walk its synapses.
+
+    Parameters
+    ----------
+    on_post, bring, on_pre : compiled functions
+        The weight after an entry of the history, ``on_post(w, source, target, depth, learn)``, or None if no rule acts
+        there; the weight to which it has changed by itself until step n, ``bring(w, source, target, n, learn)``; and
+        the one after a presynaptic spike, ``on_pre(w, source, target, n, learn)``. ``learn`` is what they read.
+    """
+    replay = _nothing_to_replay if on_post is None else replaying(on_post)
 
     @part
     def deliver(

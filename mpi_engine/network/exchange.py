@@ -39,8 +39,6 @@ class Exchange(NamedTuple):
         Where each population begins in `fired`.
     fired : ndarray of int32
         Ids of everyone that spiked, by population, ascending.
-    overflows : ndarray of int64, shape (1,)
-        Number of exchanges that needed a second round.
     """
 
     mpi: NDArray[np.uint64]
@@ -50,7 +48,6 @@ class Exchange(NamedTuple):
     inbox: NDArray[np.int32]
     offsets: NDArray[np.int64]
     fired: NDArray[np.int32]
-    overflows: NDArray[np.int64]
 
 
 FIRST_ROUND_WORDS = 62
@@ -80,7 +77,6 @@ def make_exchange(ranks: Ranks, n_populations: int, most_spikes: int) -> Exchang
         inbox=np.zeros(longest * ranks.size, np.int32),
         offsets=np.zeros(n_populations + 1, np.int64),
         fired=np.zeros(longest * ranks.size, np.int32),
-        overflows=np.zeros(1, np.int64),
     )
 
 
@@ -129,7 +125,6 @@ def exchange(x: Exchange) -> int:
         longest = max(longest, length)
     if longest > n_words:
         n_words = longest
-        x.overflows[0] += 1
         _allgather(x, n_words)
     status = 0
     end = 0
