@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tomli_w
 
+from mpi_engine.dynamics.block import Plan, block_source
 from mpi_engine.experiment import Experiment, ExperimentError, load_experiment, parse_experiment
 from mpi_engine.run.simulation import Simulation
 
@@ -146,6 +147,7 @@ def test_an_edited_file_is_another_experiment(models: Path) -> None:
     (models / "models.py").write_text(BUILT_IN_AGAIN.replace("(x_post - p.alpha)", "(x_post - 2 * p.alpha)"))
     after = load_experiment(path)
     assert before.hash != after.hash
+    assert block_source(Plan(before)) != block_source(Plan(after))     # whose hash is its place in the cache
     (models / "models.py").unlink()
     again = parse_experiment(after.model_dump(exclude_none=True))     # a resolved experiment needs no file
     assert again.hash == after.hash
