@@ -70,7 +70,7 @@ def test_every_spike_arrives_with_its_weight_after_its_delay(name: str, simulati
         np.add.at(arrivals, (step + delays[row].astype(int), rows.targets[row]), weights[row])
     decay = 1 - 0.1 / 5.0
     current = np.zeros(arrivals.shape[1])
-    traces = simulation.neurons.observations["E"].traces[:n, 1 + e.synapses_of("E").index(name)]
+    traces = simulation.neurons.traces["E"].values[:n, 1 + e.synapses_of("E").index(name)]
     assert np.abs(traces).max() > 0
     for step in range(1, n + 1):
         # a recurrent spike has decayed once where it acts, one of an input has not

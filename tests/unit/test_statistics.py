@@ -47,7 +47,7 @@ def conductances(statistics: dict[str, Any], segment_ms: float = 50.0) -> dict[s
             "X_to_E": {"source": "X", "target": "E", "synapse": "excitatory", "weight_mv": 8.0, **weight},
         },
         "plasticity": {"homeostatic": {"rule": "homeostatic", "tau_ms": 20.0, "learning_rate_mv": 0.05,
-                                       "target_rate_hz": 10.0, "weight_norm_mv": 1.0}},
+                                       "target_rate_hz": 10.0, "weight_norm_mv": -8.0}},
         "recording": {
             "segment_ms": segment_ms,
             "sample_ms": 0.5,
