@@ -14,6 +14,7 @@ from mpi_engine.experiment.base import (
     steps,
 )
 from mpi_engine.experiment.consistency import ExperimentError, Problem, find_warnings
+from mpi_engine.experiment.effective import EffectiveTimeConstant
 from mpi_engine.experiment.experiment import Experiment, Run, Seed, blocks
 from mpi_engine.experiment.files import load_experiment, parse_experiment
 from mpi_engine.experiment.inputs import Current, OrnsteinUhlenbeck, Poisson, Recorded
@@ -52,6 +53,7 @@ __all__ = [
     "AdaptiveExponential",
     "Current",
     "Distribution",
+    "EffectiveTimeConstant",
     "Experiment",
     "ExperimentError",
     "ExponentialConductance",
