@@ -40,6 +40,8 @@ def resolve_effective(experiment: Experiment, directory: Path) -> tuple[Experime
         return experiment, list(_leftovers(experiment))
     populations = _conducting(experiment)
     problems = list(_obstacles(experiment, populations))
+    if not populations:
+        return experiment, problems
     try:
         effective = effective.read(directory, {name: experiment.sizes[name] for name in populations})
     except DataError as error:
