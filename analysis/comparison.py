@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from analysis.correlations import common_mode_error, pair_statistics
 from analysis.findings import BLOCKS, Findings
 from analysis.spikes import trace_average, window_counts
-from analysis.theory.balance import NoBalance, balanced_rates, mean_field, stationary_inputs
+from analysis.theory.balance import NoBalance, balanced_rates, mean_field, rheobase, stationary_inputs
 from analysis.theory.covariance import asynchronous_count_covariance, correlated_count_covariance
 from analysis.verdict import Estimate, Line, Range, number
-from analysis.weights import charge
+from analysis.weights import NotMeasured, charge, decay_factor
 from mpi_engine.experiment import Experiment, Homeostatic
 from mpi_engine.output.reader import RunReader
 
@@ -65,9 +65,10 @@ def _lines(found: list[Findings], e: Experiment) -> Iterator[Line]:
     for population in e.populations:
         yield _rate_by_net_input(found, population)
     for name, p in e.plastic.items():
-        rule = e.plasticity[p.plasticity or ""]
-        if isinstance(rule, Homeostatic) and not p.parts and {p.source, p.target} <= set(e.recording.spikes):
-            yield _rate_seen_by_plasticity(found, name, rule.target_rate_hz)
+        rules = [e.plasticity[rule] for rule in p.rules]
+        recorded = not p.parts and {p.source, p.target} <= set(e.recording.spikes)
+        if recorded and len(rules) == 1 and isinstance(rules[0], Homeostatic) and rules[0].pairing == "all_to_all":
+            yield _rate_seen_by_plasticity(found, name, rules[0])
     for population in e.populations:
         for synapse in e.synapses_of(population):
             yield _current(found, population, synapse)
@@ -81,19 +82,23 @@ def _line(
     found: list[Findings],
     names: tuple[str, str, str],
     measure: Callable[[Findings], Estimate],
-    predict: Callable[[Findings], tuple[float, float] | None],
+    predict: Callable[[Findings], tuple[float, float]],
     note: str,
     identity: bool = False,
     from_run: bool = False,
 ) -> Line:
-    measured = tuple(measure(f) for f in found)
+    try:
+        measured = tuple(measure(f) for f in found)
+    except NotMeasured as reason:
+        return Line(*names, (Estimate(np.nan),) * len(found), (), str(reason))
     ranges = []
     for f, estimate in zip(found, measured, strict=True):
-        answer = predict(f)
         if not isfinite(estimate.value):
             return Line(*names, measured, (), "nothing to measure: the sources are silent")
-        if answer is None:
-            return Line(*names, measured, (), f.no_balance or "no balanced state with what was measured")
+        try:
+            answer = predict(f)
+        except (NoBalance, NotMeasured) as reason:
+            return Line(*names, measured, (), str(reason))
         largest = max(abs(answer[0]), abs(answer[1]))
         known = 3 * estimate.error if isfinite(estimate.error) else 0.0
         tolerance = CLOSURE * largest if identity else max(known, FINEST * largest)
@@ -122,48 +127,46 @@ def _rate_by_net_input(found: list[Findings], population: str) -> Line:
     )
 
 
-def _balanced_rate(f: Findings, population: str) -> tuple[float, float] | None:
+def _balanced_rate(f: Findings, population: str) -> tuple[float, float]:
     e = f.experiment
     acting = {}
     for name, p in e.projections.items():
         weight = f.felt_weight_mv(name) if name in e.plastic else e.named_weight(name)
         expected = 1e-3 * e.expected_in_degree(name)[0] * f.rate_hz(p.source)
         if expected == 0:
-            return None
+            raise NotMeasured(f"the weight of {name} does not act: {p.source} is silent")
         acting[name] = weight * charge(e, name) * f.arrivals_khz(name) / expected
     net = np.array([f.mean(a, "I_total").value for a in e.populations])
-    try:
-        rates = balanced_rates(mean_field(e, acting, f.input_rates_hz), net)
-    except NoBalance:
-        return None
+    rates = balanced_rates(mean_field(e, acting, f.input_rates_hz), net)
     rate = 1e3 * float(rates[list(e.populations).index(population)])
     return rate, rate
 
 
-def _rate_seen_by_plasticity(found: list[Findings], projection: str, target_hz: float) -> Line:
+def _rate_seen_by_plasticity(found: list[Findings], projection: str, rule: Homeostatic) -> Line:
     neurons = found[0].experiment.projections[projection].target
     return _line(
         found,
         ("Firing rates", f"{neurons}, seen by plasticity", "Hz"),
-        lambda f: _rate_seen(f, projection),
-        lambda f: (target_hz, target_hz),
+        lambda f: _rate_seen(f, projection, rule),
+        lambda f: (rule.target_rate_hz, rule.target_rate_hz),
         "the rule's target, which it holds for ⟨x S⟩ of pairs rather than for the rate itself",
     )
 
 
-def _rate_seen(f: Findings, projection: str) -> Estimate:
-    r"""Rate that a homeostatic rule holds at its target: (<x_j S_k> + <x_k S_j>) / (2 tau <S_k>)."""
+def _rate_seen(f: Findings, projection: str, rule: Homeostatic) -> Estimate:
+    r"""Rate that a homeostatic rule holds at its target: (<x_j S_k> + <x_k S_j>) / ((tau_j + tau_k) <S_k>)."""
     e = f.experiment
     p = e.projections[projection]
-    tau_ms = e.plasticity[p.plasticity or ""].tau_ms
+    decay = {trace: decay_factor(e, tau_ms) for trace, tau_ms in rule.traces.items()}
     post, pre = f.spikes(p.target).times_ms, f.spikes(p.source).times_ms
     pairs = e.sizes[p.source] * e.sizes[p.target]
 
     def seen(start: float, stop: float) -> float:
-        times = (tau_ms, e.run.dt_ms, start, stop)
-        both = trace_average(post, pre, pairs, *times) + trace_average(pre, post, pairs, *times)
+        times = (e.run.dt_ms, start, stop)
+        both = trace_average(post, pre, pairs, decay["x_post"], *times)
+        both += trace_average(pre, post, pairs, decay["x_pre"], *times)
         spikes = np.count_nonzero((pre > start) & (pre <= stop)) / e.sizes[p.source] / (stop - start)
-        return 1e3 * both / (2 * tau_ms * spikes) if spikes else np.nan
+        return 1e3 * both / (sum(rule.traces.values()) * spikes) if spikes else np.nan
 
     edges = np.linspace(f.start_ms, f.stop_ms, BLOCKS + 1).tolist()
     blocks = [seen(start, stop) for start, stop in pairwise(edges)]
@@ -184,24 +187,22 @@ def _current(found: list[Findings], population: str, synapse: str) -> Line:
     )
 
 
-def _predicted_current(f: Findings, projections: list[str]) -> tuple[float, float] | None:
+def _predicted_current(f: Findings, projections: list[str]) -> tuple[float, float]:
     e = f.experiment
     low = high = 0.0
     for name in projections:
         p = e.projections[name]
         factor = e.weight_scale(name) * charge(e, name)
         weight, arrivals = e.named_weight(name), f.arrivals_khz(name)
-        span: tuple[float, float] | None = (weight * arrivals, weight * arrivals)
+        span = (weight * arrivals, weight * arrivals)
         if name in e.plastic:
             per_hz = arrivals / (f.rate_hz(p.source) or np.nan)
             span = _arriving_weight_span(f, name, per_hz)
-        if span is None:
-            return None
         low, high = low + factor * span[0], high + factor * span[1]
     return low, high
 
 
-def _arriving_weight_span(f: Findings, projection: str, per_hz: float) -> tuple[float, float] | None:
+def _arriving_weight_span(f: Findings, projection: str, per_hz: float) -> tuple[float, float]:
     source = f.experiment.projections[projection].source
     fixed = None if source in f.experiment.populations else f.rate_hz(source)
     return f.span(lambda state: per_hz * state.weights_mv[projection] * (fixed or state.rates_hz[source]))
@@ -210,19 +211,18 @@ def _arriving_weight_span(f: Findings, projection: str, per_hz: float) -> tuple[
 def _net_input(found: list[Findings], population: str) -> Iterator[Line]:
     e = found[0].experiment
     group = f"Mean input to {population}"
-    limit = e.neurons[e.populations[population].neuron].rheobase_mv_per_ms
     yield _line(
         found,
         (group, "net", "mV/ms"),
         lambda f: f.mean(population, "I_total"),
-        lambda f: (0.0, limit),
+        lambda f: (0.0, rheobase(e, population)),
         "what balance leaves at this size: positive, below the rheobase",
     )
     yield _line(
         found,
         (group, "net over excitation", "%"),
         lambda f: _net_share(f, population),
-        lambda f: (0.0, 100 * limit / _excitation(f, population)),
+        lambda f: (0.0, 100 * rheobase(e, population) / _excitation(f, population)),
         "at most rheobase over excitation, which falls as 1/√N",
         from_run=True,
     )
@@ -256,17 +256,19 @@ def _covariances(found: list[Findings]) -> Iterator[Line]:
     ]
     names = list(e.populations)
     error = common_mode_error(windows)
-    theory = [_theory_covariance(f) for f in found]
+    try:
+        theory, refusal = [_theory_covariance(f) for f in found], ""
+    except (NoBalance, NotMeasured) as reason:
+        theory, refusal = [], f"; {reason}"
     for a, b in combinations_with_replacement(recorded, 2):
         pairs = [pair_statistics(c[a], None if a == b else c[b]) for c in counts]
         measured = tuple(Estimate(pair.covariance, pair.covariance_error) for pair in pairs)
-        values = [float(c[names.index(a), names.index(b)]) for c in theory if c is not None]
+        values = [float(c[names.index(a), names.index(b)]) for c in theory]
         ranges = tuple(Range(value, value, 3 * error * abs(value)) for value in values)
         coefficients = ", ".join(number(pair.coefficient) for pair in pairs)
         ratios = ", ".join(number(pair.ratio) for pair in pairs)
-        note = f"mean coefficient {coefficients}; mean covariance over mean variance {ratios}"
-        complete = len(ranges) == len(found)
-        yield Line(group, f"{a} with {b}", "", measured, ranges if complete else (), note, bool(e.plastic))
+        note = f"mean coefficient {coefficients}; mean covariance over mean variance {ratios}{refusal}"
+        yield Line(group, f"{a} with {b}", "", measured, ranges, note, bool(e.plastic))
 
 
 def _spikes(f: Findings, population: str) -> tuple[Array, NDArray[np.int64]]:
@@ -274,9 +276,9 @@ def _spikes(f: Findings, population: str) -> tuple[Array, NDArray[np.int64]]:
     return spikes.times_ms, spikes.ids
 
 
-def _theory_covariance(f: Findings) -> Array | None:
+def _theory_covariance(f: Findings) -> Array:
     if f.no_balance:
-        return None
+        raise NoBalance(f.no_balance)
     e = f.experiment
     felt = {name: f.felt_weight_mv(name) for name in e.plastic}
     field = mean_field(e, felt, f.input_rates_hz)
@@ -288,7 +290,7 @@ def _theory_covariance(f: Findings) -> Array | None:
 def _weight(found: list[Findings], projection: str) -> Line:
     e = found[0].experiment
     p = e.projections[projection]
-    felt = isinstance(e.plasticity[p.plasticity or ""], Homeostatic)
+    felt = any(isinstance(e.plasticity[rule], Homeostatic) for rule in p.rules)
     return _line(
         found,
         ("Weights", f"{'⟨J r⟩/⟨r⟩' if felt else 'mean weight'} of {p.source} to {p.target}", "mV"),

@@ -13,7 +13,6 @@ from analysis.style import (
     INK,
     PALE,
     RUNS,
-    SMOOTH_MS,
     canvas,
     colours,
     level,
@@ -21,9 +20,10 @@ from analysis.style import (
     plot_mean,
     remark,
     smoothed,
+    smoothing_ms,
 )
 from analysis.weights import charge, own_current
-from mpi_engine.experiment import ExponentialCurrent, Homeostatic
+from mpi_engine.experiment import Homeostatic, UserNeuron, average
 from mpi_engine.output.reader import RunReader
 
 Array = NDArray[np.float64]
@@ -107,7 +107,7 @@ def rates(run: RunReader, expected: Mapping[str, tuple[float, float]]) -> Figure
             names.append((level(series.rate_hz), name, colour[name]))
             if name in expected:
                 panel.axhspan(*expected[name], color=colour[name], alpha=0.13, lw=0)
-        for name, rule in ((p.target, e.plasticity[p.plasticity or ""]) for p in e.plastic.values()):
+        for name, rule in ((p.target, e.plasticity[rule]) for p in e.plastic.values() for rule in p.rules):
             if isinstance(rule, Homeostatic):
                 panel.axhline(rule.target_rate_hz, color=colour[name], ls=(0, (4, 3)), lw=1.2)
                 remark(panel, rule.target_rate_hz, "target", colour[name])
@@ -168,11 +168,12 @@ def mean_weights(runs: Sequence[RunReader], labels: Sequence[str], projection: s
     names = []
     with canvas() as (figure, (panel,)):
         for run, label, colour in zip(runs, labels, RUNS, strict=False):
-            w = run.weights(projection)
-            start = run.experiment.named_weight(projection)
-            times = 1e-3 * np.concatenate([[0.0], w.time_ms])
-            mean = np.concatenate([[start], w.mean / w.scale])
-            spread = np.concatenate([[0.0], np.sqrt(w.variance) / w.scale])
+            w, p = run.weights(projection), run.experiment.projections[projection]
+            # where all start alike, their spread then is known too
+            start = [] if p.has_drawn_weights else [run.experiment.named_weight(projection)]
+            times = 1e-3 * np.concatenate([0.0 * np.array(start), w.time_ms])
+            mean = np.concatenate([start, w.mean / w.scale])
+            spread = np.concatenate([0.0 * np.array(start), np.sqrt(w.variance) / w.scale])
             panel.fill_between(times, mean - spread, mean + spread, color=colour, alpha=0.13, lw=0)
             panel.plot(times, mean, color=colour)
             names.append((float(mean[-1]), label, colour))
@@ -207,9 +208,9 @@ def felt_weights(
             e = run.experiment
             p = e.projections[projection]
             source, target = run.rates(p.source), run.rates(p.target)
-            current = target.means[own_current(e, projection)]
-            times, current = smoothed(target.times_ms, current, target.bin_ms, SMOOTH_MS / 2)
-            rate = smoothed(source.times_ms, source.rate_hz, source.bin_ms, SMOOTH_MS / 2)[1]
+            current, window_ms = target.means[own_current(e, projection)], smoothing_ms(run.recorded_ms) / 2
+            times, current = smoothed(target.times_ms, current, target.bin_ms, window_ms)
+            rate = smoothed(source.times_ms, source.rate_hz, source.bin_ms, window_ms)[1]
             arrivals = 1e-3 * rate * run.degrees(projection).in_degree.mean() * charge(e, projection)
             felt = np.divide(current, arrivals, out=np.full(len(rate), np.nan), where=rate > 0)
             panel.plot(times, felt / e.weight_scale(projection), color=colour)
@@ -227,7 +228,7 @@ def weight_histogram(runs: Sequence[RunReader], labels: Sequence[str], projectio
         for run, label, colour in zip(runs, labels, RUNS, strict=False):
             w = run.weights(projection)
             edges = w.edges / w.scale
-            density = w.histogram[-1] / w.histogram[-1].sum() / np.diff(edges)
+            density = w.histogram[-1] / w.histogram[-1].sum() / np.abs(np.diff(edges))
             panel.stairs(density, edges, color=colour, lw=1.8, label=label)
             panel.stairs(density, edges, color=colour, fill=True, alpha=0.15)
             panel.axvline(w.mean[-1] / w.scale, color=colour, ls=(0, (4, 3)), lw=1.2)
@@ -239,9 +240,8 @@ def weight_histogram(runs: Sequence[RunReader], labels: Sequence[str], projectio
 
 
 def _label(run: RunReader, projection: str, what: str, unit: str) -> str:
-    """Label an axis of weights, which are numbers without a unit where they are conductances."""
-    synapse = run.experiment.synapses[run.experiment.projections[projection].synapse]
-    return f"{what} [{unit}]" if isinstance(synapse, ExponentialCurrent) else what
+    """Label an axis of weights, which are numbers without a unit where they are named as conductances."""
+    return what if run.experiment.projections[projection].weight_mv is None else f"{what} [{unit}]"
 
 
 def membrane_potentials(run: RunReader, start_ms: float, stop_ms: float) -> Figure:
@@ -267,18 +267,24 @@ def membrane_potentials(run: RunReader, start_ms: float, stop_ms: float) -> Figu
             neuron = e.neurons[e.populations[population].neuron]
             colour = colours(e)[population]
             inside = (traces.times_ms > start_ms) & (traces.times_ms <= stop_ms)
-            potential = np.minimum(traces.values["V"][inside, column], neuron.V_th_mv)
+            potential = traces.values["V"][inside, column]
+            threshold = average(neuron.V_th_mv)
             panel.plot(1e-3 * traces.times_ms[inside], potential, color=colour, lw=1.0)
             own = train.times_ms[train.ids == traces.ids[column]]
             own = own[(own > start_ms) & (own <= stop_ms)]
-            panel.vlines(1e-3 * own, neuron.V_th_mv, neuron.V_th_mv + 20, color=colour, lw=1.0)
-            panel.axhline(neuron.soft_threshold_mv, color=PALE, lw=0.8, zorder=0)
-            bottom = min(neuron.V_reset_mv, float(potential.min(initial=neuron.V_reset_mv))) - 4
-            panel.set(ylim=(bottom, neuron.V_th_mv + 22), yticks=[neuron.V_reset_mv, neuron.soft_threshold_mv])
+            panel.vlines(1e-3 * own, threshold, threshold + 20, color=colour, lw=1.0)
+            lowest = float(potential.min(initial=threshold))
+            if isinstance(neuron, UserNeuron):
+                panel.set(yticks=[round(lowest), threshold])
+            else:
+                panel.axhline(neuron.soft_threshold_mv, color=PALE, lw=0.8, zorder=0)
+                panel.set(yticks=[average(neuron.V_reset_mv), neuron.soft_threshold_mv])
+                lowest = min(lowest, average(neuron.V_reset_mv))
+            panel.set(ylim=(lowest - 4, threshold + 22))
             panel.tick_params(labelsize=9)
             panel.spines["bottom"].set_visible(panel is panels[-1])
             panel.tick_params(bottom=panel is panels[-1])
-            name_lines(panel, [((neuron.V_reset_mv + neuron.V_th_mv) / 2, f"{name} {traces.ids[column]}", colour)])
+            name_lines(panel, [((lowest + threshold) / 2, f"{name} {traces.ids[column]}", colour)])
         panels[0].set_title("Membrane potential [mV]")
         panels[-1].set(xlabel="time [s]", xlim=(1e-3 * start_ms, 1e-3 * stop_ms))
     return figure
@@ -286,13 +292,12 @@ def membrane_potentials(run: RunReader, start_ms: float, stop_ms: float) -> Figu
 
 def _extent(runs: Sequence[RunReader], projection: str) -> tuple[float, float]:
     """Interval of the bins with at least a thousandth of the fullest one's synapses in any run [mV]."""
-    low, high = [], []
+    ends: list[float] = []
     for run in runs:
         w = run.weights(projection)
         used = np.flatnonzero(w.histogram[-1] >= 1e-3 * w.histogram[-1].max())
-        low.append(float(w.edges[used[0]] / w.scale))
-        high.append(float(w.edges[used[-1] + 1] / w.scale))
-    return min(low), max(high)
+        ends += (w.edges[[used[0], used[-1] + 1]] / w.scale).tolist()
+    return min(ends), max(ends)
 
 
 def _arrow(run: RunReader, projection: str) -> str:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.correlations import block_error
-from analysis.theory.balance import NoBalance, stationary_inputs
+from analysis.theory.balance import NoBalance, rheobase, stationary_inputs
 from analysis.theory.plasticity import FixedPoint, fixed_point
 from analysis.verdict import Estimate
-from analysis.weights import arrival_rate, effective_weight, own_current
+from analysis.weights import NotMeasured, arrival_rate, effective_weight, own_current
 from mpi_engine.experiment import Experiment, Poisson
 from mpi_engine.output.reader import RunReader
 
@@ -59,8 +59,8 @@ class Findings:
     def _theory(self) -> tuple[list[FixedPoint], str]:
         """Theory at the realised input rates, without net input and at the corners of what it can be."""
         e = self.experiment
-        bounds = [(0.0, e.neurons[population.neuron].rheobase_mv_per_ms) for population in e.populations.values()]
         try:
+            bounds = [(0.0, rheobase(e, population)) for population in e.populations]
             inputs = {
                 name: source.model_copy(update={"rate_hz": self.input_rates_hz.get(name, nominal_hz)})
                 for name, (source, nominal_hz) in stationary_inputs(e).items()
@@ -93,16 +93,18 @@ class Findings:
         nominal_hz = source.constant_rate_hz if isinstance(source, Poisson) else None
         return self.input_rates_hz.get(name, np.nan if nominal_hz is None else nominal_hz)
 
-    def span(self, of_state: Callable[[FixedPoint], float]) -> tuple[float, float] | None:
-        """Lowest and highest value of something over all possible net inputs; None without a balanced state."""
+    def span(self, of_state: Callable[[FixedPoint], float]) -> tuple[float, float]:
+        """Lowest and highest value of something over all possible net inputs; NoBalance without a balanced state."""
+        if self.no_balance:
+            raise NoBalance(self.no_balance)
         values = [of_state(state) for state in self._theory[0]]
-        return (min(values), max(values)) if values else None
+        return min(values), max(values)
 
-    def rate_span(self, population: str) -> tuple[float, float] | None:
+    def rate_span(self, population: str) -> tuple[float, float]:
         """Range of a population's rate in theory [Hz]."""
         return self.span(lambda state: state.rates_hz[population])
 
-    def weight_span(self, projection: str) -> tuple[float, float] | None:
+    def weight_span(self, projection: str) -> tuple[float, float]:
         """Range of a plastic projection's rate-weighted mean weight in theory [mV, as named]."""
         return self.span(lambda state: state.weights_mv[projection])
 
@@ -111,7 +113,7 @@ class Findings:
         p = self.experiment.projections[projection]
         value = self.felt_weight_mv(projection)
         if not np.isfinite(value):
-            return Estimate(np.nan)
+            raise NotMeasured("the sources are silent")
         current, rate = self.series(p.target, own_current(self.experiment, projection)), self.series(p.source)
         residual = current - current.mean() / rate.mean() * rate
         return Estimate(value, abs(value) * self.error(residual) / abs(float(current.mean())))

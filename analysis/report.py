@@ -17,8 +17,8 @@ from analysis import figures, style
 from analysis.comparison import compare
 from analysis.findings import Findings
 from analysis.verdict import Line, number, summary
-from analysis.weights import own_current
-from mpi_engine.experiment import Experiment, Poisson
+from analysis.weights import NotMeasured, charge, own_current
+from mpi_engine.experiment import Experiment, Poisson, UserNeuron
 from mpi_engine.output.reader import RunReader
 
 
@@ -109,9 +109,9 @@ def _of_weights(runs: Sequence[RunReader], labels: Sequence[str], found: Finding
             figures.mean_weights(runs, labels, name),
             f"Mean weight from {p.source} to {p.target}; the shade is the spread over synapses.",
         )
-        if _has_own_current(e, name):
+        if _is_felt_alone(e, name):
             yield _picture(
-                figures.felt_weights(runs, labels, name, found.weight_span(name)),
+                figures.felt_weights(runs, labels, name, None if found.no_balance else found.weight_span(name)),
                 f"The same weights, each counted as often as its source fires: what {p.target} neurons feel.",
             )
         yield _picture(
@@ -123,11 +123,10 @@ def _of_weights(runs: Sequence[RunReader], labels: Sequence[str], found: Finding
 def _of_activity(run: RunReader, found: Findings) -> Iterator[Picture]:
     e, recording = run.experiment, run.experiment.recording
     last_second = (max(0.0, run.recorded_ms - 1000), run.recorded_ms)
-    spans = {name: found.rate_span(name) for name in e.populations}
-    yield _picture(
-        figures.rates(run, {name: span for name, span in spans.items() if span}),
-        "Rates in windows of 1 s, pale of 0.25 s. Shades: balance, for any net input that neurons can have.",
-    )
+    expected = {} if found.no_balance else {name: found.rate_span(name) for name in e.populations}
+    seconds = 1e-3 * style.smoothing_ms(run.recorded_ms)
+    shades = " Shades: balance, for any net input that neurons can have." if expected else ""
+    yield _picture(figures.rates(run, expected), f"Rates in windows of {seconds:g} s, pale in shorter ones.{shades}")
     population = next(iter(e.populations))
     if not e.has_conductances:
         yield _picture(
@@ -138,19 +137,24 @@ def _of_activity(run: RunReader, found: Findings) -> Iterator[Picture]:
         yield _picture(
             figures.raster(run, *last_second), "Spikes in the last second, and the rates of populations and input."
         )
-    if recording.traces and {e.members(name)[0] for name in recording.traces} <= set(recording.spikes):
+    traced = {e.members(name)[0] for name in recording.traces}
+    if traced and traced <= set(recording.spikes):
+        models = [e.neurons[e.populations[name].neuron] for name in traced]
+        lines = "" if all(isinstance(model, UserNeuron) for model in models) else ", grey lines the soft threshold"
         yield _picture(
             figures.membrane_potentials(run, *last_second),
-            "Membrane potentials in the last second; strokes are spikes, grey lines the soft threshold.",
+            f"Membrane potentials in the last second; strokes are spikes{lines}.",
         )
 
 
-def _has_own_current(experiment: Experiment, projection: str) -> bool:
+def _is_felt_alone(experiment: Experiment, projection: str) -> bool:
+    """Whether a projection's weights follow from a population's current and another's rate."""
     try:
         own_current(experiment, projection)
-    except ValueError:
+        charge(experiment, projection)
+    except NotMeasured:
         return False
-    return True
+    return experiment.projections[projection].source_subpopulation is None
 
 
 def _picture(figure: Figure, caption: str) -> Picture:

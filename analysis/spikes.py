@@ -104,14 +104,14 @@ def trace_average(
     trace_times_ms: Array,
     spike_times_ms: Array,
     pairs: int,
-    tau_ms: float,
+    decay: float,
     dt_ms: float,
     start_ms: float,
     stop_ms: float,
 ) -> float:
     r"""Average the product of a trace and a spike train, :math:`\langle x_a S_b \rangle`, over pairs of neurons.
 
-    A trace jumps by one at a spike and decays by 1 - dt/tau a step; spikes see it as it was before their own step, as
+    A trace jumps by one at a spike and decays by a factor d a step; spikes see it as it was before their own step, as
     in the simulation.
 
     Parameters
@@ -120,20 +120,22 @@ def trace_average(
         All spikes of population a, which leave the trace, from the start of the run; and of population b.
     pairs : int
         Number of ordered pairs (a, b).
-    tau_ms, dt_ms : float
-        Time constant of the trace and time step [ms].
+    decay : float
+        d, see `analysis.weights.decay_factor`.
+    dt_ms : float
+        Time step [ms].
     start_ms, stop_ms : float
         Interval of the average [ms].
 
     Returns
     -------
     float
-        Average in kHz; tau r_a r_b for independent trains.
+        Average in kHz; dt d / (1 - d) r_a r_b for independent trains, which is tau r_a r_b for small steps.
     """
     steps = round(stop_ms / dt_ms) + 1
     spikes = np.bincount(np.rint(trace_times_ms / dt_ms).astype(np.int64), minlength=steps)[:steps]
     step = np.rint(spike_times_ms[(spike_times_ms > start_ms) & (spike_times_ms <= stop_ms)] / dt_ms).astype(np.int64)
-    total = float(_decaying_sum(spikes, 1 - dt_ms / tau_ms)[step].sum())
+    total = float(_decaying_sum(spikes, decay)[step].sum())
     return total / pairs / (stop_ms - start_ms)
 
 

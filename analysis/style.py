@@ -54,8 +54,6 @@ STYLE: dict[Any, Any] = {
 }
 
 SIZE = (5.8, 3.7)
-SMOOTH_MS = 1000.0
-
 
 @contextmanager
 def canvas(rows: Sequence[float] = (1.0,), size: tuple[float, float] = SIZE) -> Iterator[tuple[Figure, list[Axes]]]:
@@ -73,7 +71,12 @@ def colours(experiment: Experiment) -> dict[str, str]:
     return network | {name: INPUTS[i % len(INPUTS)] for i, name in enumerate(experiment.trains)}
 
 
-def smoothed(times_ms: Array, values: Array, bin_ms: float, window_ms: float = SMOOTH_MS) -> tuple[Array, Array]:
+def smoothing_ms(recorded_ms: float) -> float:
+    """Give the width of the windows in which series are averaged: a second, or a tenth of a shorter run."""
+    return min(1000.0, recorded_ms / 10)
+
+
+def smoothed(times_ms: Array, values: Array, bin_ms: float, window_ms: float) -> tuple[Array, Array]:
     """Average a series of bins in windows.
 
     Parameters
@@ -95,9 +98,10 @@ def smoothed(times_ms: Array, values: Array, bin_ms: float, window_ms: float = S
 
 
 def plot_mean(panel: Axes, times_ms: Array, values: Array, bin_ms: float, colour: str) -> None:
-    """Draw a series in windows of a second, over a pale one in quarters of it."""
-    panel.plot(*smoothed(times_ms, values, bin_ms, SMOOTH_MS / 4), color=colour, lw=0.8, alpha=0.35)
-    panel.plot(*smoothed(times_ms, values, bin_ms), color=colour, lw=2.2)
+    """Draw a series in windows of `smoothing_ms`, over a pale one in quarters of them."""
+    window_ms = smoothing_ms(len(values) * bin_ms)
+    panel.plot(*smoothed(times_ms, values, bin_ms, window_ms / 4), color=colour, lw=0.8, alpha=0.35)
+    panel.plot(*smoothed(times_ms, values, bin_ms, window_ms), color=colour, lw=2.2)
 
 
 def level(values: Array) -> float:

@@ -136,6 +136,8 @@ def as_table(lines: Sequence[Line], labels: Sequence[str]) -> Table:
 def summary(lines: Sequence[Line]) -> str:
     """Say in a sentence how many of some lines agree, and what their predictions rest on."""
     told = [line for line in lines if line.verdict in ("agrees", "differs")]
+    if not told:
+        return "Theory predicts nothing that was measured here; each quantity has the reason."
     agree = sum(line.verdict == "agrees" for line in told)
     alone = sum(not line.from_run for line in told)
     text = f"{agree} of {len(told)} quantities agree with their prediction: {alone} are predicted from the experiment "

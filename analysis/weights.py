@@ -6,21 +6,31 @@ current; the rate-weighted mean does.
 
 from __future__ import annotations
 
-from math import expm1
+from math import exp
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.experiment import Experiment
+from mpi_engine.experiment import Experiment, UserSynapse
 from mpi_engine.output.reader import RunReader, Weights
 
 Array = NDArray[np.float64]
+
+
+class NotMeasured(ValueError):
+    """What a run has recorded does not tell a quantity."""
 
 
 def as_named(weights: Weights) -> Array:
     """Mean weight over time [W] in mV as the experiment names it, j = J / scale."""
     named: Array = weights.mean / weights.scale
     return named
+
+
+def decay_factor(experiment: Experiment, tau_ms: float) -> float:
+    """Factor by which a trace or a synaptic current of a time constant [ms] decays in a step, by the integrator."""
+    x = experiment.run.dt_ms / tau_ms
+    return 1 - x if experiment.run.integrator == "forward_euler" else exp(-x)
 
 
 def charge(experiment: Experiment, projection: str) -> float:
@@ -40,12 +50,19 @@ def charge(experiment: Experiment, projection: str) -> float:
     Returns
     -------
     float
+
+    Raises
+    ------
+    NotMeasured
+        If the synapse is the user's own.
     """
     p = experiment.projections[projection]
+    synapse = experiment.synapses[p.synapse]
+    if isinstance(synapse, UserSynapse):
+        raise NotMeasured(f"the charge of a spike at the user's synapse {p.synapse} is not known")
+    d = decay_factor(experiment, synapse.tau_ms)
     recurrent = p.source in experiment.populations
-    x = experiment.run.dt_ms / experiment.synapses[p.synapse].tau_ms
-    lost = x if experiment.run.integrator == "forward_euler" else -expm1(-x)
-    return x / lost * (1 - lost) ** recurrent
+    return experiment.run.dt_ms / synapse.tau_ms / (1 - d) * d**recurrent
 
 
 def rate_weighted_mean(current_mv_per_ms: float, arrivals_per_ms: float, charge: float) -> float:
@@ -84,11 +101,18 @@ def arrival_rate(run: RunReader, projection: str, start_ms: float) -> float:
     -------
     float
         Arrivals [kHz]: in-degree times rate, each source weighted by its out-degree where spikes are recorded.
+
+    Raises
+    ------
+    NotMeasured
+        If the sources are a part of a population whose spikes are not recorded.
     """
     e = run.experiment
     p = e.projections[projection]
     degrees = run.degrees(projection)
     if p.source not in e.recording.spikes:
+        if p.source_subpopulation is not None:
+            raise NotMeasured(f"the sources of {projection} are a part of {p.source}, whose spikes are not recorded")
         rates = run.rates(p.source)
         return 1e-3 * float(degrees.in_degree.mean()) * float(rates.rate_hz[rates.times_ms >= start_ms].mean())
     spikes = run.spikes(p.source)
@@ -114,7 +138,7 @@ def own_current(experiment: Experiment, projection: str) -> str:
 
     Raises
     ------
-    ValueError
+    NotMeasured
         If other projections onto the same population use the same synapse: their currents are recorded as one.
     """
     p = experiment.projections[projection]
@@ -122,11 +146,11 @@ def own_current(experiment: Experiment, projection: str) -> str:
         name for name, q in experiment.projections.items() if (q.target, q.synapse) == (p.target, p.synapse)
     ]
     if len(sharing) > 1:
-        raise ValueError(
+        raise NotMeasured(
             f"projections.{projection}.synapse = {p.synapse!r}: {', '.join(sharing)} add to one recorded current; "
             "give each a synapse of its own"
         )
-    return next(name for name in experiment.variables_of(p.target) if name in (f"I_{p.synapse}", f"g_{p.synapse}"))
+    return experiment.variable_of(p.synapse)
 
 
 def effective_weight(run: RunReader, projection: str, start_ms: float) -> float:
@@ -148,8 +172,8 @@ def effective_weight(run: RunReader, projection: str, start_ms: float) -> float:
 
     Raises
     ------
-    ValueError
-        See `own_current`.
+    NotMeasured
+        See `own_current`, `charge` and `arrival_rate`.
     """
     e = run.experiment
     target = run.rates(e.projections[projection].target)

@@ -22,12 +22,14 @@ from __future__ import annotations
 
 import ast
 import functools
+import hashlib
 import inspect
 import math
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import CodeType, SimpleNamespace
+from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
 
 Function = Callable[..., Any]
@@ -170,12 +172,16 @@ def _execute(source: str, filename: str, real: type | None) -> dict[str, Any]:
         code: CodeType = compile(tree, filename, "exec")
     except SyntaxError as error:
         raise UserError(f"{filename}:{error.lineno}: {error.msg}") from None
-    namespace: dict[str, Any] = {"__name__": "user_file", "__file__": filename, "_real": real}
+    # a module of its own, named by all that it depends on: the compiler's cache asks for it by this name
+    digest = hashlib.sha256(f"{real}\n{source}".encode()).hexdigest()[:16]
+    module = ModuleType(f"user_{digest}")
+    module.__dict__.update(__file__=filename, _real=real)
     try:
-        exec(code, namespace)
+        exec(code, module.__dict__)
     except Exception as error:
         raise UserError(_locate(error, filename)) from None
-    return namespace
+    sys.modules[module.__name__] = module
+    return module.__dict__
 
 
 class _Constants(ast.NodeTransformer):

@@ -18,13 +18,13 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.experiment import Experiment, Poisson
+from mpi_engine.experiment import Experiment, ExponentialCurrent, Poisson, UserNeuron
 
 Array = NDArray[np.float64]
 
 
 class NoBalance(ValueError):
-    """The balance equations, or the rule's fixed point on top of them, have no solution that a network could take."""
+    """The balance equations, or the rule's fixed point on top of them, have no solution, or none that theory knows."""
 
 
 @dataclass(frozen=True)
@@ -83,17 +83,31 @@ def stationary_inputs(experiment: Experiment) -> dict[str, tuple[Poisson, float]
     return inputs
 
 
+def rheobase(experiment: Experiment, population: str) -> float:
+    """Give the constant current above which a population's average neuron fires [mV/ms], its largest net input."""
+    name = experiment.populations[population].neuron
+    neuron = experiment.neurons[name]
+    if isinstance(neuron, UserNeuron):
+        raise NoBalance(f"no prediction: the rheobase of the user's neuron {name} is not known")
+    return neuron.rheobase_mv_per_ms
+
+
 def couplings(experiment: Experiment, weights_mv: Mapping[str, float] | None = None) -> Iterator[Coupling]:
     """Go through the projections as mean-field couplings; parameters as for `mean_field`."""
     names = list(experiment.sizes)
     if experiment.has_conductances:
         raise NoBalance("no prediction: the mean field here is one of current-based synapses")
+    if injected := [*experiment.currents, *experiment.noises]:
+        raise NoBalance(f"no prediction: the mean field here has no place for the injected current {injected[0]}")
     for name, p in experiment.projections.items():
+        synapse = experiment.synapses[p.synapse]
+        if not isinstance(synapse, ExponentialCurrent):
+            raise NoBalance(f"no prediction: the charge of the user's synapse {p.synapse} is not known")
         if p.parts or isinstance(p.probability, list):
             raise NoBalance(f"no prediction: {name} connects parts of a population differently")
         weight = (weights_mv or {}).get(name, experiment.named_weight(name)) * experiment.weight_scale(name)
         strength = experiment.expected_in_degree(name)[0] * weight / sqrt(experiment.n_neurons)
-        yield Coupling(names.index(p.target), names.index(p.source), strength, experiment.synapses[p.synapse].tau_ms)
+        yield Coupling(names.index(p.target), names.index(p.source), strength, synapse.tau_ms)
 
 
 def mean_field(

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.theory.balance import Array, MeanField, couplings, stationary_inputs
+from analysis.theory.balance import Array, MeanField, NoBalance, couplings, stationary_inputs
 from mpi_engine.experiment import Experiment
 
 Spectrum = NDArray[np.complex128]
@@ -120,7 +120,7 @@ def trace_covariance(experiment: Experiment, tau_ms: float, weights_mv: Mapping[
 
     Raises
     ------
-    ValueError
+    NoBalance
         If a correlated input has no jitter: the spikes' covariance is then singular at zero lag.
     """
     correlated = {name: train for name, (train, _) in stationary_inputs(experiment).items() if train.correlation > 0}
@@ -128,9 +128,9 @@ def trace_covariance(experiment: Experiment, tau_ms: float, weights_mv: Mapping[
         return np.zeros((len(experiment.sizes), len(experiment.sizes)))
     for name, train in correlated.items():
         if train.jitter_ms == 0:
-            raise ValueError(f"inputs.{name}.jitter_ms = 0: covariances are singular at zero lag; give it a jitter")
+            raise NoBalance(f"no prediction: inputs.{name}.jitter_ms = 0 makes covariances singular at zero lag")
     jitter = min(train.jitter_ms for train in correlated.values())
-    slowest = max([tau_ms, *(synapse.tau_ms for synapse in experiment.synapses.values())])
+    slowest = max([tau_ms, *(coupling.tau_ms for coupling in couplings(experiment))])
     step = 1 / (2 * np.pi * slowest) / 4     # a quarter of the nearest pole's distance: error below e^-25
     count = int(np.ceil(1.1 / jitter / step))     # there the Gaussian is below e^-47
     f: Array = step * np.arange(count + 1, dtype=np.float64)

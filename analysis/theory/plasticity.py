@@ -1,24 +1,26 @@
-r"""Mean weight dynamics under any pair rule, and the fixed points of weights and rates together.
+r"""Mean weight dynamics under pair rules, and the fixed points of weights and rates together.
 
 Averaging the general pair form over a balanced network gives, for the mean weight from k onto j,
 
 .. math::
-    \dot J = A_k(J)\,r_k + B_k(J)\,(\tau r_j r_k + I_{jk}) + A_j(J)\,r_j + B_j(J)\,(\tau r_j r_k + I_{kj})
+    \dot J = A_0(J) + A_k(J)\,r_k + B_k(J)\,(\tau_j r_j r_k + I_{jk}) + A_j(J)\,r_j
+        + B_j(J)\,(\tau_k r_j r_k + I_{kj})
 
-where k stands for presynaptic and j for postsynaptic spikes (Akil, Rosenbaum & Josić 2021). The rates r
-and the integrals I of the covariance follow from the weights by balance. Bounds of a rule are not part of the theory.
+where k stands for presynaptic and j for postsynaptic spikes and the traces they leave (Akil, Rosenbaum & Josić 2021);
+several rules on a projection add. The rates r and the integrals I of the covariance follow from the weights by
+balance. Bounds of a rule are not part of the theory; of a schedule, the last factor holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from analysis.theory.balance import Array, NoBalance, balanced_rates, mean_field
 from analysis.theory.covariance import trace_covariance
-from mpi_engine.experiment import Experiment
+from mpi_engine.experiment import Experiment, PairRule
 
 SMALLEST_STEP = 1 / 64
 
@@ -40,8 +42,24 @@ class FixedPoint:
     weights_mv: dict[str, float]
 
 
+def pair_rules(experiment: Experiment, projection: str) -> Iterator[tuple[PairRule, float]]:
+    """Go through the rules of a plastic projection with the factors that their schedules end with.
+
+    Raises
+    ------
+    NoBalance
+        If the mean of a rule is not known.
+    """
+    for name in experiment.projections[projection].rules:
+        rule = experiment.plasticity[name]
+        if not isinstance(rule, PairRule) or rule.pairing != "all_to_all":
+            raise NoBalance(f"no prediction: {name} is not a rule of pairs that pairs all spikes with all")
+        reached = [change.factor for change in rule.schedule if change.start_ms < experiment.run.duration_ms]
+        yield rule, reached[-1] if reached else 1.0
+
+
 def weight_drift(
-    experiment: Experiment, weights_mv: Mapping[str, float], net_input_mv_per_ms: Array | float = 0.0
+    experiment: Experiment, weights_mv: Mapping[str, float], rates_hz: Mapping[str, float]
 ) -> dict[str, float]:
     """Compute how fast each plastic projection's mean weight changes.
 
@@ -51,8 +69,8 @@ def weight_drift(
         The description.
     weights_mv : mapping
         Mean weight by plastic projection [mV, in the projection's own scaling].
-    net_input_mv_per_ms : float or ndarray
-        Mean total current that each population keeps, see `balanced_rates`.
+    rates_hz : mapping
+        Rate by population and input [Hz]: balanced ones, or measured ones.
 
     Returns
     -------
@@ -62,27 +80,28 @@ def weight_drift(
     Raises
     ------
     NoBalance
-        If there is no balanced state with these weights.
+        If the mean of a rule, or the covariance, is not known.
     """
-    field = mean_field(experiment, weights_mv)
-    rates = np.concatenate([balanced_rates(field, net_input_mv_per_ms), field.input_rates_khz])
-    names = [*field.populations, *field.inputs]
+    names = list(experiment.sizes)
     drift = {}
     for name, p in experiment.plastic.items():
-        rule = experiment.plasticity[p.plasticity or ""]
         scale = experiment.weight_scale(name)
         weight = weights_mv[name] * scale
-        c = rule.coefficients(scale)
-        j, k = names.index(p.target), names.index(p.source)
-        added = trace_covariance(experiment, rule.tau_ms, weights_mv)
-        product = rule.tau_ms * rates[j] * rates[k]
-        terms = [
-            (c.a_pre, rates[k]),
-            (c.b_pre, product + added[j, k]),
-            (c.a_post, rates[j]),
-            (c.b_post, product + added[k, j]),
-        ]
-        drift[name] = float(sum((a + b * weight) * average for (a, b), average in terms)) / scale
+        post, pre = names.index(p.target), names.index(p.source)
+        r_post, r_pre = 1e-3 * rates_hz[p.target], 1e-3 * rates_hz[p.source]
+        drift[name] = 0.0
+        for rule, factor in pair_rules(experiment, name):
+            c = rule.coefficients(scale, experiment.weight_unit(name))
+            tau_pre, tau_post = rule.traces["x_pre"], rule.traces["x_post"]
+            added = {tau: trace_covariance(experiment, tau, weights_mv) for tau in {tau_pre, tau_post}}
+            terms = [
+                (c.drift, 1.0),
+                (c.a_pre, r_pre),
+                (c.b_pre, tau_post * r_post * r_pre + added[tau_post][post, pre]),
+                (c.a_post, r_post),
+                (c.b_post, tau_pre * r_post * r_pre + added[tau_pre][pre, post]),
+            ]
+            drift[name] += factor * float(sum((a + b * weight) * average for (a, b), average in terms)) / scale
     return drift
 
 
@@ -109,6 +128,9 @@ def fixed_point(experiment: Experiment, net_input_mv_per_ms: Array | float = 0.0
     """
     net = np.asarray(net_input_mv_per_ms, dtype=np.float64)
     plastic = experiment.plastic
+    for name in plastic:
+        if not any(factor for _, factor in pair_rules(experiment, name)):
+            raise NoBalance(f"no prediction: the schedule of {name} ends with frozen weights")
     weights = _solve(experiment, np.array([experiment.named_weight(name) for name in plastic]), 0 * net)
     share, step = 0.0, 1.0
     while net.any() and share < 1:
@@ -120,17 +142,23 @@ def fixed_point(experiment: Experiment, net_input_mv_per_ms: Array | float = 0.0
             if step < SMALLEST_STEP:
                 raise
     named = dict(zip(plastic, weights.tolist(), strict=True))
-    field = mean_field(experiment, named)
-    rates = 1e3 * balanced_rates(field, net)
-    return FixedPoint(dict(zip(field.populations, rates.tolist(), strict=True)), named)
+    rates = _balanced(experiment, named, net)
+    return FixedPoint({name: rates[name] for name in experiment.populations}, named)
 
 
 def _solve(experiment: Experiment, weights: Array, net: Array) -> Array:
     def drift(weights: Array) -> Array:
         named = dict(zip(experiment.plastic, weights.tolist(), strict=True))
-        return np.array(list(weight_drift(experiment, named, net).values()))
+        return np.array(list(weight_drift(experiment, named, _balanced(experiment, named, net)).values()))
 
     return _newton(drift, weights)
+
+
+def _balanced(experiment: Experiment, weights_mv: Mapping[str, float], net: Array) -> dict[str, float]:
+    """Rate by population and input in balance [Hz]."""
+    field = mean_field(experiment, weights_mv)
+    rates = np.concatenate([balanced_rates(field, net), field.input_rates_khz])
+    return dict(zip((*field.populations, *field.inputs), (1e3 * rates).tolist(), strict=True))
 
 
 def _newton(drift: Callable[[Array], Array], weights: Array) -> Array:
@@ -139,7 +167,7 @@ def _newton(drift: Callable[[Array], Array], weights: Array) -> Array:
     for _ in range(200):
         if not value.any():
             return weights
-        h = 1e-6 * np.abs(weights)
+        h = 1e-6 * np.maximum(np.abs(weights), 1e-3)
         jacobian = np.array([(drift(weights + d) - drift(weights - d)) / (2 * d.sum()) for d in np.diag(h)]).T
         step = np.linalg.lstsq(jacobian, -value, rcond=None)[0]
         if np.all(np.abs(step) <= 1e-10 * np.abs(weights)):

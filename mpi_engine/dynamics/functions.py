@@ -1,22 +1,19 @@
 """Functions of neurons, synapses and rules, as a block kernel's text names and calls them.
 
-Built-in functions are imported from where they are defined. A user's are put into a module of their own, whose name is
-the hash of the file and of the number format, so that the text of a kernel that uses them changes with them.
+All are imported from the module in which they are defined. That of a user's file is named by the hash of its text and
+of the number format, so that the text of a kernel that uses it changes with it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping
-from types import ModuleType
 from typing import Any
 
 import numba
 import numpy as np
-from numba.core.errors import NumbaError
 
 from mpi_engine.compiled import part
 from mpi_engine.experiment import Experiment, Problem
@@ -38,33 +35,17 @@ class Functions:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def name(self, function: Function, alias: str, owner: UserPart | Any) -> str:
-        """Make a function known to the text under an alias, and return this.
-
-        Parameters
-        ----------
-        function : callable
-            Plain Python.
-        alias : str
-            What the text calls it.
-        owner : UserPart or other
-            The part of the experiment whose function it is.
-        """
-        module, name = function.__module__, function.__name__
-        if isinstance(owner, UserPart):
-            module, name = _user_module(function, alias, owner.source), alias
-        line = f"from {module} import {name} as _{alias}"
+    def name(self, function: Function, alias: str) -> str:
+        """Make a function of plain Python known to the text under an alias, and return this."""
+        name = function.__name__
+        module = sys.modules[function.__module__]
+        if getattr(module, name, None) is not function:     # a user's, behind its declaration or without a name
+            name = alias
+            setattr(module, name, function)
+        line = f"from {module.__name__} import {name} as _{alias}"
         if line not in self.lines:
             self.lines += [line, f"{alias} = part(_{alias})"]
         return alias
-
-
-def _user_module(function: Function, alias: str, source: str) -> str:
-    real = function.__globals__["_real"]
-    digest = hashlib.sha256(f"{real.__name__}\n{source}".encode()).hexdigest()[:16]
-    module = sys.modules.setdefault(f"user_{digest}", ModuleType(f"user_{digest}"))
-    setattr(module, alias, function)
-    return module.__name__
 
 
 def call(function: Function, alias: str, known: Mapping[str, str]) -> str:
@@ -100,9 +81,9 @@ def _problems(key: str, file: str, declared: Any, real: Any) -> Iterator[Problem
         types = [numba.typeof(p if name == "p" else real()) for name in arguments_of(function)]
         try:
             part(function).compile(tuple(types))
-        except NumbaError as error:
+        except Exception as error:     # the compiler fails in many ways
             text = str(error)
             found = re.findall(rf'File "{re.escape(file)}", line (\d+)', text)
             reason = next((line for line in text.splitlines() if line.strip() and "Failed in" not in line), "")
-            line = found[-1] if found else "?"
+            line = found[-1] if found else function.__code__.co_firstlineno
             yield Problem(f"{key}.file", file, f"line {line} cannot be compiled: {reason.strip()}")

@@ -126,10 +126,10 @@ class Learning:
                functions: Functions) -> list[str]:
         """Write a rule's change of the weight, rounded to its number format; a conductance stays at least zero."""
         described = self.e.plasticity[rule]
-        alias = functions.name(function, alias, described)
+        alias = functions.name(function, alias)
         changed = call(function, alias, {**known, "p": "p"})
         if isinstance(described, UserRule) and described.schedule:
-            changed = f"w + p.rate * ({changed} - w)"
+            changed = f"w + p.schedule_factor * ({changed} - w)"
         return [self._p(projection, rule), f"w = {self._rounded(projection, changed)}"]
 
     def _drift(self, projection: str, step: str, depth: str) -> list[str]:

@@ -32,16 +32,15 @@ class Membrane:
         self.neuron = experiment.populations[population].neuron
         self.model: Model = model_of(experiment, population)
         self.parameters = parameters_of(experiment, population)
-        owner = experiment.neurons[self.neuron]
-        self.slope = functions.name(self.model.slope, f"slope_{self.neuron}", owner)
-        self.reset = functions.name(self.model.reset, f"reset_{self.neuron}", owner)
+        self.slope = functions.name(self.model.slope, f"slope_{self.neuron}")
+        self.reset = functions.name(self.model.reset, f"reset_{self.neuron}")
         real = np.dtype(experiment.run.state_dtype).type
         self.own: dict[str, tuple[SynapseModel, str]] = {}
         for kind in self.kinds:
             synapse = experiment.synapses[kind]
             if isinstance(synapse, UserSynapse):
                 declared = cast(SynapseModel, load(synapse.source, synapse.file, synapse.function, real))
-                self.own[kind] = (declared, functions.name(declared.function, f"synapse_{kind}", synapse))
+                self.own[kind] = (declared, functions.name(declared.function, f"synapse_{kind}"))
 
     def text(self) -> str:
         """Write the functions ``integrate_`` and ``reset_`` of the population."""

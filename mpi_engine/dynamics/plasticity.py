@@ -167,14 +167,14 @@ def rule_parameters(experiment: Experiment, projection: str, rule: str, step: in
     Returns
     -------
     dict of str to float
-        As the rule's functions name them; with ``rate``, the learning rate's factor, for a user's rule with a schedule,
-        and ``drift0`` [per step] and ``drift1`` for a rule that changes weights between spikes.
+        As the rule's functions name them; with ``schedule_factor`` for a user's rule that has a schedule, and
+        ``drift0`` and ``drift1`` [per step] for a rule that changes weights between spikes.
     """
     described = experiment.plasticity[rule]
     passed = [change.factor for change in described.schedule if experiment.steps(change.start_ms) <= step]
     factor = passed[-1] if passed else 1.0
     if isinstance(described, UserRule):
-        return {**described.parameters, **({"rate": factor} if described.schedule else {})}
+        return {**described.parameters, **({"schedule_factor": factor} if described.schedule else {})}
     scale, unit = experiment.weight_scale(projection), experiment.weight_unit(projection)
     if isinstance(described, Triplet):
         names = ("a2_plus", "a3_plus", "a2_minus", "a3_minus")

@@ -216,15 +216,15 @@ def arrive(projection: WeightedProjection | PlasticProjection, source: int, n: i
             projection.arrivals[slot_of_synapse(projection, now, begin + s), targets[s]] += weights[s]
 
 
-class Learning(NamedTuple):
-    """The compiled functions of a plastic projection; see `learning_of`."""
+class RowFunctions(NamedTuple):
+    """The compiled functions that walk the rows of a plastic projection; see `learning_of`."""
 
     deliver: Any
     make_room: Any
     catch_up: Any
 
 
-def learning_of(on_post: Any, bring: Any, on_pre: Any) -> Learning:
+def learning_of(on_post: Any, bring: Any, on_pre: Any) -> RowFunctions:
     """Put a projection's rules into the functions that walk its synapses.
 
     Parameters
@@ -316,7 +316,7 @@ def learning_of(on_post: Any, bring: Any, on_pre: Any) -> Learning:
                 weights[s] = bring(projection.weights[s], source, projection.targets[s], n, learn)
         projection.oldest[0] = n + 1
 
-    return Learning(deliver, make_room, catch_up)
+    return RowFunctions(deliver, make_room, catch_up)
 
 
 @kernel

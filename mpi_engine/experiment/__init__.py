@@ -13,7 +13,6 @@ from mpi_engine.experiment.base import (
     lowest,
     steps,
 )
-from mpi_engine.experiment.consistency import ExperimentError, Problem, find_warnings
 from mpi_engine.experiment.effective import EffectiveTimeConstant
 from mpi_engine.experiment.experiment import Experiment, Run, Seed, blocks
 from mpi_engine.experiment.files import load_experiment, parse_experiment
@@ -40,6 +39,7 @@ from mpi_engine.experiment.populations import (
     Subpopulation,
     UserNeuron,
 )
+from mpi_engine.experiment.problems import ExperimentError, Problem
 from mpi_engine.experiment.projections import (
     ExponentialConductance,
     ExponentialCurrent,
@@ -48,6 +48,7 @@ from mpi_engine.experiment.projections import (
     UserSynapse,
 )
 from mpi_engine.experiment.recording import Rates, Recording, Statistics, Traces, Weights
+from mpi_engine.experiment.warnings import find_warnings
 
 __all__ = [
     "AdaptiveExponential",

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.experiment.consistency import MAX_STEPS, Problem
+from mpi_engine.experiment.consistency import MAX_STEPS
 from mpi_engine.experiment.data import Data, DataError, SampledRate, SpikeTrains, resolve
 from mpi_engine.experiment.experiment import Experiment
 from mpi_engine.experiment.formula import Floats, evaluate
 from mpi_engine.experiment.inputs import Current, Poisson
+from mpi_engine.experiment.problems import Problem
 
 _STEPS_AT_ONCE = 2**18
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mpi_engine.experiment.base import Distribution, Part, scaled
-from mpi_engine.experiment.consistency import Problem
 from mpi_engine.experiment.data import DataError
 from mpi_engine.experiment.experiment import Experiment
 from mpi_engine.experiment.populations import ExponentialIntegrateAndFire, LeakyIntegrateAndFire
+from mpi_engine.experiment.problems import Problem
 from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent
 
 _KEY = "effective_time_constant"

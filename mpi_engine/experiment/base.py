@@ -66,11 +66,11 @@ class Lognormal(Part):
 Distribution = Uniform | Normal | Lognormal
 
 
-def _which(value: Any) -> str:
+def _which(value: Any) -> str | None:
     if isinstance(value, Part):
         return type(value).__name__.lower()
     if isinstance(value, dict):
-        return next((name for name in ("normal", "lognormal") if name in value), "uniform")
+        return next((name for name in ("uniform", "normal", "lognormal") if name in value), None)
     return "number"
 
 
@@ -79,7 +79,12 @@ Value = Annotated[
     | Annotated[Uniform, Tag("uniform")]
     | Annotated[Normal, Tag("normal")]
     | Annotated[Lognormal, Tag("lognormal")],
-    Discriminator(_which),
+    Discriminator(
+        _which,
+        custom_error_type="no_distribution",
+        custom_error_message="must be a number, or a distribution: { uniform = [low, high] }, { normal = [mean, "
+        "standard deviation] } or { lognormal = [median, standard deviation of the logarithm] }",
+    ),
 ]
 """A number, or a distribution from which each neuron or synapse draws its own."""
 

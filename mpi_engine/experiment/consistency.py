@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
 
 import numpy as np
 
 from mpi_engine.experiment.base import Distribution, Part, average, divides, highest, lowest
 from mpi_engine.experiment.experiment import Experiment
 from mpi_engine.experiment.inputs import Injected
-from mpi_engine.experiment.plasticity import Homeostatic, Normalisation, PairRule
+from mpi_engine.experiment.plasticity import Homeostatic, Normalisation
+from mpi_engine.experiment.problems import Problem, suggest
 from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent, Projection
 
 MAX_SIZE = 2**31 - 1
@@ -19,60 +18,6 @@ MAX_STEPS = 2**31 - 2
 MAX_IN_DEGREE = 2**16 - 1
 MAX_DELAY_STEPS = 2**15
 CUT = " (a normal distribution is cut at six standard deviations)"
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with an experiment.
-
-    Parameters
-    ----------
-    key : str
-        Path of the key, like ``populations.E.size``.
-    value : str
-        What was given.
-    remedy : str
-        What is wrong and what to do.
-    """
-
-    key: str
-    value: str
-    remedy: str
-
-    def __str__(self) -> str:
-        """Format as the one line that a user sees."""
-        given = f" = {self.value}" if self.value else ""
-        line = f"{self.key}{given}: {self.remedy}"
-        return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
-
-
-class ExperimentError(ValueError):
-    """An experiment that cannot be run, with every problem found.
-
-    Parameters
-    ----------
-    problems : list of Problem
-        At least one.
-    origin : str
-        The file, or what else the experiment came from.
-    """
-
-    def __init__(self, problems: list[Problem], origin: str = "experiment") -> None:
-        self.problems = problems
-        self.origin = origin
-        super().__init__(problems, origin)
-
-    def __str__(self) -> str:
-        """List the problems, one a line."""
-        return "\n".join(f"{self.origin}: {problem}" for problem in self.problems)
-
-
-def suggest(name: str, known: list[str]) -> str:
-    """Name the known words nearest to an unknown one, or all of them."""
-    near = get_close_matches(name, known, n=1, cutoff=0.5)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"one of: {', '.join(known)}" if known else "none is defined"
 
 
 def find_problems(experiment: Experiment, volleys: Mapping[str, float]) -> list[Problem]:
@@ -108,12 +53,6 @@ def _references(e: Experiment) -> Iterator[Problem]:
     for part, names, reserved in (("synapses", e.synapses, "total"), ("populations", e.populations, "rates")):
         if reserved in names:
             yield Problem(f"{part}.{reserved}", "", "the run file needs this name itself; choose another")
-    for name, part_of in e.subpopulations.items():
-        key = f"subpopulations.{name}.population"
-        yield from _reference(key, part_of.population, list(e.populations), "population")
-        if name in e.populations or name in e.inputs:
-            owner = "a population" if name in e.populations else "an input"
-            yield Problem(f"subpopulations.{name}", "", f"{owner} has this name already; rename one of them")
     for name, source in e.inputs.items():
         if isinstance(source, Injected):
             targets = [*e.populations, *e.subpopulations]
@@ -168,6 +107,10 @@ def _weights(e: Experiment) -> Iterator[Problem]:
             if isinstance(rule, Homeostatic) and rule.weight_norm_mv * given < 0:
                 remedy = f"the weights of {name} have the other sign: the rule would drive rates away from its target"
                 yield Problem(f"plasticity.{rule_name}.weight_norm_mv", f"{rule.weight_norm_mv:g}", remedy)
+            bounds = [key for key in ("weight_min_mv", "weight_max_mv") if getattr(rule, key, None) is not None]
+            if bounds and p.synapse in e.synapses and e.weight_unit(name) < 0:
+                remedy = f"bounds turn around for the matched inhibitory conductance of {name}; give it weight instead"
+                yield Problem(f"plasticity.{rule_name}.{bounds[0]}", f"{getattr(rule, bounds[0]):g}", remedy)
         if len(set(p.rules)) < len(p.rules):
             yield Problem(f"projections.{name}.plasticity", str(p.rules), "names a rule twice; once is enough")
         synapse = e.synapses.get(p.synapse)
@@ -385,41 +328,3 @@ def _are_neurons(e: Experiment, name: str) -> bool:
     if part is None or population is None:
         return population is not None
     return part.last < population.size
-
-
-def find_warnings(experiment: Experiment) -> list[Problem]:
-    """List what can be run but will probably not do what was meant.
-
-    A change of weight smaller than half the spacing of its number format is lost in rounding: a learning rate can be
-    too small for float32.
-    """
-    return list(_stalling_rates(experiment))
-
-
-def _stalling_rates(e: Experiment) -> Iterator[Problem]:
-    if e.run.weight_dtype == "float64":
-        return
-    for name, p in e.plastic.items():
-        for rule_name in p.rules:
-            rule = e.plasticity.get(rule_name)
-            if isinstance(rule, PairRule):
-                yield from _stalling_rate(e, name, rule_name, rule)
-
-
-def _stalling_rate(e: Experiment, name: str, rule_name: str, rule: PairRule) -> Iterator[Problem]:
-    half_spacing = 2.0**-24
-    weight = e.initial_weight(name)
-    pre, post = (tau * 0.005 for tau in rule.traces.values())    # of neurons at 5 Hz
-    c = rule.coefficients(e.weight_scale(name), e.weight_unit(name))
-    terms = [(c.a_pre, 1.0), (c.b_pre, post), (c.a_post, 1.0), (c.b_post, pre)]
-    changes = [abs(term[0] + term[1] * weight) * x for term, x in terms if term != (0.0, 0.0)]
-    changes = [change for change in changes if change > 0]
-    if changes and min(changes) < 4 * half_spacing * abs(weight):
-        rate = next((key for key in ("learning_rate", "learning_rate_mv") if hasattr(rule, key)), "rule")
-        value = None if rate == "rule" else getattr(rule, rate)
-        yield Problem(
-            f"plasticity.{rule_name}.{rate}",
-            "" if value is None else f"{value:g}",
-            f"changes of about {min(changes):.1e} mV to weights of {weight:.3g} mV of projection {name} are lost "
-            'in float32 rounding; set run.weight_dtype = "float64"',
-        )

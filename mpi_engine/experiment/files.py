@@ -14,8 +14,9 @@ from pydantic_core import ErrorDetails
 from mpi_engine.experiment.activity import follow_inputs, resolve_inputs
 from mpi_engine.experiment.approximation import approximate, resolve_effective
 from mpi_engine.experiment.base import Part
-from mpi_engine.experiment.consistency import ExperimentError, Problem, find_problems, find_structural_problems, suggest
+from mpi_engine.experiment.consistency import find_problems, find_structural_problems
 from mpi_engine.experiment.experiment import Experiment
+from mpi_engine.experiment.problems import ExperimentError, Problem, suggest
 
 _NAMED_PARTS = ("neurons", "synapses", "plasticity", "populations", "subpopulations", "inputs", "projections")
 
@@ -185,12 +186,12 @@ def _apply(table: dict[str, Any], override: str) -> None:
 
 def _problem(details: ErrorDetails) -> Problem:
     location = [str(part) for part in details["loc"] if part != "[key]"]
-    location = [part for part, following in zip(location, [*location[1:], ""], strict=True) if part != following]
     kind, given = details["type"], details["input"]
     context = details.get("ctx", {})
     tag = ""
     if location[:1] and location[0] in _TAGGED and len(location) > 2 and kind != "union_tag_not_found":
         tag = location.pop(2)     # by which pydantic chose the kind
+    location = [part for part, following in zip(location, [*location[1:], ""], strict=True) if part != following]
     # members of a union that pydantic tried
     chosen = ("number", "uniform", "normal", "lognormal", "matrix", "formula", "int", "constrained-int")
     location = [part for part in location if part not in chosen and not part.startswith("list[")]

@@ -393,11 +393,7 @@ class UserRule(Rule, UserPart):
 
 
 def _bounds(low: float | None, high: float | None, scale: float) -> tuple[float, float]:
-    """Scale bounds; a negative scale, of matched conductances, turns them around."""
-    ends = (-inf if low is None else low * scale), (inf if high is None else high * scale)
-    if scale > 0:
-        return ends
-    return (-inf if high is None else high * scale), (inf if low is None else low * scale)
+    return (-inf if low is None else low * scale), (inf if high is None else high * scale)
 
 
 def _require_order(low: float | None, high: float | None) -> None:

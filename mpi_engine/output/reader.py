@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.experiment import Experiment, ExperimentError, parse_experiment
-from mpi_engine.experiment.consistency import suggest
+from mpi_engine.experiment.problems import suggest
 from mpi_engine.output.integrity import RunError
 from mpi_engine.output.layout import JOINT, NETWORK, PROVENANCE, RATES, REPORT, SPIKES, STATISTICS, TRACES, WEIGHTS
 from mpi_engine.output.recorded import Degrees, Moments, Rates, Spikes, Statistics, Traces, Weights

@@ -23,7 +23,8 @@ from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import LaunchError, Ranks
 from mpi_engine.output import layout
 from mpi_engine.output.layout import Record
-from mpi_engine.run.recording import NeuronRecorder, SpikeRecorder, WeightRecorder
+from mpi_engine.run.recording import NeuronRecorder, SpikeRecorder
+from mpi_engine.run.weights import WeightRecorder
 
 
 class Simulation:

@@ -23,6 +23,10 @@ ADAPTIVE = {"model": "adex", "tau_w_ms": 50.0, "a_per_ms": 0.01, "b_mv_per_ms": 
 
 DRAWN_DELAYS = {"uniform": [0.3, 2.0]}
 
+MODELS = str(Path("analysis/studies/own/models.py").absolute())
+
+OWN = str(Path(__file__).with_name("own.py"))
+
 NETWORKS: dict[str, Table] = {
     "plastic and correlated": {"inputs": {"X": {"rate_hz": 60.0, "jitter_ms": 3.0}}},
     "double precision": {"run": {"state_dtype": "float64", "weight_dtype": "float64"}},
@@ -59,7 +63,6 @@ NETWORKS: dict[str, Table] = {
             "X_to_E": {"match_at_mv": -72.0, "delay_ms": 0.3},
             "X_to_I": {"match_at_mv": -72.0},
         },
-        "plasticity": {"homeostatic": {"weight_norm_mv": 1.0}},
         "subpopulations": {
             "E1": {"population": "E", "count": 40},
             "E2": {"population": "E", "neurons": [3, 41, 42, 80, 82]},
@@ -85,6 +88,31 @@ NETWORKS: dict[str, Table] = {
                        "delay_ms": DRAWN_DELAYS},
             "X_to_E": {"probability": [[0.5, 0.1], [0.1, 0.5]], "weight_mv": {"uniform": [20.0, 40.0]}},
             "E1_to_E2": {"source": "E1", "target": "E2", "synapse": "excitatory", "in_degree": 5, "weight_mv": 2.0},
+        },
+    },
+    "rules of every kind, drawn neurons, a user's functions": {
+        "inputs": {"X": {"rate_hz": 60.0}},
+        "neurons": {
+            "cortical": {"E_L_mv": {"normal": [-72.0, 0.5]}, "tau_m_ms": {"uniform": [12.0, 18.0]}},
+            "own": {"model": "user", "file": MODELS, "function": "izhikevich", "V_init_mv": -65.0,
+                    "parameters": {"d_mv_per_ms": {"lognormal": [6.0, 0.2]}}},
+        },
+        "populations": {"I": {"neuron": "own"}},
+        "synapses": {"blocked": {"kind": "user", "file": OWN}},
+        "plasticity": {
+            "triplet": {"rule": "triplet", "a2_minus_mv": 0.1, "a3_minus_mv": 0.02, "a2_plus_mv": 0.05,
+                        "a3_plus_mv": 0.1, "tau_plus_ms": 17.0, "tau_minus_ms": 34.0, "tau_x_ms": 100.0,
+                        "tau_y_ms": 125.0, "schedule": [{"start_ms": 60.0, "factor": 0.5}]},
+            "drift": {"rule": "pair", "tau_pre_ms": 20.0, "tau_post_ms": 40.0, "b_post": [0.02, 0.0],
+                      "drift": [0.0, -1e-3], "pairing": "nearest_neighbour"},
+            "sum": {"rule": "normalisation", "interval_ms": 40.0},
+            "voltage_gated": {"rule": "user", "file": OWN, "schedule": [{"start_ms": 100.0, "factor": 0.0}]},
+        },
+        "projections": {
+            "E_to_E": {"plasticity": ["triplet", "drift", "sum"]},
+            "X_to_E": {"plasticity": "voltage_gated"},
+            "I_to_E": {"plasticity": ["homeostatic"]},
+            "X_to_I": {"synapse": "blocked", "weight_mv": 60.0},
         },
     },
 }

@@ -55,6 +55,8 @@ def refused(answer: Answer, *words: str) -> None:
         assert word in lines[0]
 
 
+STEP = {"start_ms": 9.0, "factor": 0.0}
+
 PARTS = {"E1": {"population": "E", "count": 12}, "I1": {"population": "I", "first": 3}}
 CURRENT = {"kind": "current", "target": "E", "amplitude_mv_per_ms": 1.0}
 
@@ -163,6 +165,54 @@ BAD_EXPERIMENTS = {
     "subpopulation of another": (
         {"subpopulations": {"I1": {"population": "I"}}, "projections": {"E_to_I": {"source_subpopulation": "I1"}}},
         "projections.E_to_I.source_subpopulation", "no subpopulation of E",
+    ),
+    "two and no time constants": (
+        {"plasticity": {"homeostatic": {"tau_pre_ms": 20.0}}}, "plasticity.homeostatic", "both tau_pre_ms and tau_post",
+    ),
+    "schedule that goes back": (
+        {"plasticity": {"homeostatic": {"schedule": [STEP, STEP]}}},
+        "plasticity.homeostatic", "must ascend",
+    ),
+    "schedule off the step": (
+        {"plasticity": {"homeostatic": {"schedule": [{"start_ms": 9.05, "factor": 0.0}]}}},
+        "plasticity.homeostatic.schedule.0.start_ms", "multiple",
+    ),
+    "negative learning": (
+        {"plasticity": {"homeostatic": {"schedule": [{"start_ms": 9.0, "factor": -1.0}]}}},
+        "plasticity.homeostatic.schedule.0.factor", "-1",
+    ),
+    "a rule twice": (
+        {"projections": {"I_to_E": {"plasticity": ["homeostatic", "homeostatic"]}}},
+        "projections.I_to_E.plasticity", "twice",
+    ),
+    "one of two rules missing": (
+        {"projections": {"I_to_E": {"plasticity": ["homeostatic", "hebbian"]}}},
+        "projections.I_to_E.plasticity", "'hebbian'",
+    ),
+    "triplet without slow traces": (
+        {"plasticity": {"slow": {"rule": "triplet", "tau_plus_ms": 17.0, "tau_minus_ms": 34.0, "tau_x_ms": 100.0}}},
+        "plasticity.slow.tau_y_ms", "required",
+    ),
+    "trace faster than the step": (
+        {"plasticity": {"slow": {"rule": "triplet", "tau_plus_ms": 17.0, "tau_minus_ms": 34.0, "tau_x_ms": 100.0,
+                                 "tau_y_ms": 0.01}}},
+        "plasticity.slow.tau_y_ms", "run.dt_ms",
+    ),
+    "normalisation off the step": (
+        {"plasticity": {"sum": {"rule": "normalisation", "interval_ms": 10.05}}},
+        "plasticity.sum.interval_ms", "multiple",
+    ),
+    "drawn time constants below zero": (
+        {"neurons": {"cortical": {"tau_m_ms": {"normal": [15.0, 3.0]}}}}, "neurons.cortical.tau_m_ms", "six standard",
+    ),
+    "drawn thresholds below the reset": (
+        {"neurons": {"cortical": {"V_reset_mv": {"uniform": [-80.0, -45.0]}}}}, "neurons.cortical", "below V_th_mv",
+    ),
+    "a law that is none": (
+        {"neurons": {"cortical": {"E_L_mv": {"gamma": [1.0, 2.0]}}}}, "neurons.cortical.E_L_mv", "or a distribution",
+    ),
+    "a normal distribution without spread": (
+        {"neurons": {"cortical": {"E_L_mv": {"normal": [1.0]}}}}, "neurons.cortical.E_L_mv", "2 items",
     ),
     "average off the step": (
         {"recording": {"statistics": {"average_ms": 0.25}}}, "recording.statistics.average_ms", "run.dt_ms"

@@ -18,8 +18,16 @@ from analysis.findings import Findings
 from analysis.report import report
 from analysis.studies.akil2021 import demo
 from analysis.theory.plasticity import fixed_point
-from analysis.verdict import Estimate, Line, Range, as_table, number
-from analysis.weights import arrival_rate, as_named, charge, effective_weight, own_current, rate_weighted_mean
+from analysis.verdict import Estimate, Line, Range, as_table, number, summary
+from analysis.weights import (
+    NotMeasured,
+    arrival_rate,
+    as_named,
+    charge,
+    effective_weight,
+    own_current,
+    rate_weighted_mean,
+)
 from mpi_engine.experiment import Experiment, load_experiment
 from mpi_engine.output.reader import Degrees, Rates, RunError, Spikes, Traces, Weights
 
@@ -122,7 +130,7 @@ def test_charge_of_recurrent_and_of_input_spikes() -> None:
     e = made_up().experiment
     assert charge(e, "E_to_E") == pytest.approx(1 - 0.1 / 8)
     assert charge(e, "I_to_E") == pytest.approx(1 - 0.1 / 4)
-    assert charge(e, "X_to_E") == 1.0
+    assert charge(e, "X_to_E") == pytest.approx(1.0, rel=1e-12)
 
 
 def test_charge_by_exponential_euler_is_the_sum_over_steps() -> None:
@@ -156,7 +164,7 @@ def test_arrivals_weigh_sources_by_their_out_degree() -> None:
 
 def test_a_shared_current_cannot_be_told_apart() -> None:
     e = load_experiment(EXAMPLE, [*SMALL, "projections.X_to_E.synapse=excitatory"])
-    with pytest.raises(ValueError, match="E_to_E, X_to_E add to one recorded current"):
+    with pytest.raises(NotMeasured, match="E_to_E, X_to_E add to one recorded current"):
         own_current(e, "E_to_E")
 
 
@@ -214,6 +222,58 @@ def test_a_silent_network_gives_reasons_and_no_nan() -> None:
     assert by_name(lines)["Weights: ⟨J r⟩/⟨r⟩ of I to E"].verdict == "not measured"
     assert all(line.note for line in lines if line.verdict not in ("agrees", "differs"))
     assert "nan" not in report([run], lines=lines).split("Provenance")[0].replace("nance", "")
+
+
+def with_own_parts(run: MadeUpRun) -> MadeUpRun:
+    """Let E have the user's neuron, and E to E the user's rule and the current of X."""
+    own = load_experiment(EXAMPLE.parents[1] / "own" / "network.toml")
+    e = run.experiment
+    changes = {"E_to_E": {"plasticity": ["voltage_gated"]}, "X_to_E": {"synapse": "excitatory"}}
+    run.experiment = e.model_copy(update={
+        "neurons": e.neurons | own.neurons,
+        "plasticity": e.plasticity | own.plasticity,
+        "populations": e.populations | {"E": e.populations["E"].model_copy(update={"neuron": "izhikevich"})},
+        "projections": e.projections | {name: e.projections[name].model_copy(update=c) for name, c in changes.items()},
+    })
+    return run
+
+
+def test_a_network_of_the_users_own_parts_is_shown_without_theory() -> None:
+    run = with_own_parts(made_up())
+    lines = compare([run])
+    found = by_name(lines)
+    for name in ("Firing rates: E", "Mean input to E: net", "Weights: mean weight of E to E"):
+        assert found[name].verdict == "no prediction"
+        assert "rheobase of the user's neuron izhikevich" in found[name].note
+    assert "X_to_E add to one recorded current" in found["Firing rates: I, by net input"].note
+    assert found["Mean input to I: from E"].verdict == "agrees"
+    page = report([run], lines=lines)
+    assert "what E neurons feel" in page
+    assert "Shades" not in page
+
+
+def test_a_plastic_current_that_is_not_recorded_alone_costs_only_what_needs_it() -> None:
+    run = made_up()
+    shared = run.experiment.projections["X_to_E"].model_copy(update={"synapse": "inhibitory"})
+    run.experiment = run.experiment.model_copy(update={"projections": run.experiment.projections | {"X_to_E": shared}})
+    lines = by_name(compare([run]))
+    assert lines["Firing rates: E"].verdict == "agrees"
+    felt = lines["Weights: ⟨J r⟩/⟨r⟩ of I to E"]
+    assert (felt.verdict, "add to one recorded current" in felt.note) == ("not measured", True)
+    covariance = lines["Count covariance, 250 ms: E with E"]
+    assert (covariance.verdict, "add to one recorded current" in covariance.note) == ("no prediction", True)
+    assert "<!DOCTYPE html>" in report([run])
+
+
+def test_membrane_potentials_of_a_users_neuron_have_its_threshold_and_no_soft_one() -> None:
+    panels = figures.membrane_potentials(with_own_parts(made_up()), 11000.0, 12000.0).axes
+    assert [len(panel.lines) for panel in panels] == [2, 1, 1, 1]     # I has the built-in neuron, on top
+    assert panels[1].get_yticks()[1] == 30.0
+    assert panels[1].get_ylim()[1] == 52.0
+
+
+def test_a_run_that_theory_has_nothing_to_say_of_is_said_to_be() -> None:
+    assert "predicts nothing" in summary([Line("", "", "", (Estimate(1.0),), ())])
 
 
 def test_a_run_too_short_for_covariances_says_so() -> None:

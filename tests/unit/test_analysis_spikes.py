@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+import analysis
 from analysis.correlations import block_error, common_mode_error, pair_statistics, with_diagonal
 from analysis.spikes import coefficients_of_variation, fano_factors, rates_hz, trace_average, window_counts
+from analysis.weights import decay_factor
+from mpi_engine.experiment import load_experiment
 
+EXAMPLE = Path(analysis.__file__).parent / "studies" / "akil2021" / "homeostatic.toml"
 RNG = np.random.default_rng(7)
 
 
@@ -65,13 +71,24 @@ def test_trace_average_equals_the_step_by_step_sum() -> None:
         if 5000 < step <= 20_000:
             total += x * np.count_nonzero(b == step)
         x = (x + np.count_nonzero(a == step)) * (1 - dt / tau)
-    measured = trace_average(a * dt, b * dt, 1, tau, dt, 500.0, 2000.0)
+    measured = trace_average(a * dt, b * dt, 1, 1 - dt / tau, dt, 500.0, 2000.0)
     assert measured == pytest.approx(total / 1500.0, rel=1e-9)
+
+
+@pytest.mark.parametrize("integrator", ["forward_euler", "exponential_euler"])
+def test_trace_of_regular_spikes_by_each_integrator(integrator: str) -> None:
+    """A spike 10 ms after each of a regular train, every 100 ms, sees a geometric series of what they left."""
+    e = load_experiment(EXAMPLE, [f"run.integrator={integrator}"])
+    d = decay_factor(e, 20.0)
+    assert d == pytest.approx(1 - 0.1 / 20 if integrator == "forward_euler" else np.exp(-0.1 / 20), rel=1e-12)
+    before = 100.0 * np.arange(1, 100)
+    measured = trace_average(before, before + 10.0, 1, d, 0.1, 5000.0, 9000.0)
+    assert measured == pytest.approx(d**100 / (1 - d**1000) / 100.0, rel=1e-9)
 
 
 def test_trace_average_of_independent_trains_is_the_product_of_rates() -> None:
     (a, _), (b, _) = poisson(10.0, 50, 40_000.0), poisson(20.0, 50, 40_000.0)
-    measured = trace_average(a, b, 50 * 50, 200.0, 0.1, 2000.0, 40_000.0)
+    measured = trace_average(a, b, 50 * 50, 1 - 0.1 / 200, 0.1, 2000.0, 40_000.0)
     expected = 200.0 * (a.size / 50 / 40_000) * (b.size / 50 / 40_000)
     assert measured == pytest.approx(expected, rel=0.02)
 

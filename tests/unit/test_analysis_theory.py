@@ -9,7 +9,7 @@ import pytest
 from scipy.special import erfcx
 
 import analysis
-from analysis.theory.balance import NoBalance, balanced_rates, mean_field
+from analysis.theory.balance import NoBalance, balanced_rates, mean_field, rheobase
 from analysis.theory.covariance import (
     asynchronous_count_covariance,
     correlated_count_covariance,
@@ -20,6 +20,9 @@ from analysis.theory.plasticity import fixed_point, weight_drift
 from mpi_engine.experiment import Experiment, load_experiment
 
 EXAMPLE = Path(analysis.__file__).parent / "studies" / "akil2021" / "homeostatic.toml"
+
+
+RATES_HZ = {"E": 6.0, "I": 16.0, "X": 10.0}
 
 
 def experiment(*overrides: str, correlation: float = 0.0) -> Experiment:
@@ -156,7 +159,7 @@ def test_trace_covariance_of_the_input_in_closed_form() -> None:
 
 
 def test_no_jitter_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"inputs\.X\.jitter_ms = 0"):
+    with pytest.raises(NoBalance, match=r"inputs\.X\.jitter_ms = 0"):
         trace_covariance(static("inputs.X.jitter_ms=0.0", correlation=0.1), 20.0)
 
 
@@ -214,15 +217,131 @@ def test_oja_fixed_point() -> None:
 def test_classical_hebbian_does_not_drift() -> None:
     rule = '{rule = "hebbian_hard", tau_ms = 200.0, learning_rate_mv = 0.001}'
     whole = experiment_with("E_to_E", rule)
-    assert weight_drift(whole, {"E_to_E": 25.0})["E_to_E"] == pytest.approx(0.0, abs=1e-18)
+    assert weight_drift(whole, {"E_to_E": 25.0}, RATES_HZ)["E_to_E"] == pytest.approx(0.0, abs=1e-18)
 
 
 def test_homeostatic_drift_in_closed_form() -> None:
     """dj/dt = -(eta sqrt(N) / j_norm) j (2 tau r_E r_I - alpha r_I), weights in their own scaling."""
-    whole = experiment()
-    r_e, r_i = balanced_rates(mean_field(whole))
+    r_e, r_i = 1e-3 * RATES_HZ["E"], 1e-3 * RATES_HZ["I"]
     expected = -(0.005 * 5000**0.5 / -200.0) * -150.0 * (2 * 200.0 * r_e * r_i - 2 * 0.01 * 200.0 * r_i)
-    assert weight_drift(whole, {"I_to_E": -150.0})["I_to_E"] == pytest.approx(expected, rel=1e-12)
+    assert weight_drift(experiment(), {"I_to_E": -150.0}, RATES_HZ)["I_to_E"] == pytest.approx(expected, rel=1e-12)
+
+
+PAIR = {
+    "drift": [1e-5, -2e-5], "a_pre": [3e-3, 1e-3], "b_pre": [-2e-3, 4e-3], "a_post": [1e-3, -5e-3],
+    "b_post": [6e-3, -1e-3],
+}
+
+
+def pair(tau_pre_ms: float, tau_post_ms: float, **more: str) -> str:
+    """A rule of the pair form, as TOML."""
+    terms = {"tau_pre_ms": str(tau_pre_ms), "tau_post_ms": str(tau_post_ms), **{k: str(v) for k, v in PAIR.items()}}
+    return "{rule = 'pair', " + ", ".join(f"{key} = {value}" for key, value in {**terms, **more}.items()) + "}"
+
+
+def pair_drift(weight_mv: float, scale: float, x_post: float, x_pre: float) -> float:
+    """The mean weight equation of E to I, given <x_post S_pre> and <x_pre S_post>."""
+    averages = {"drift": 1.0, "a_pre": 6e-3, "b_pre": x_post, "a_post": 16e-3, "b_post": x_pre}
+    return sum((PAIR[term][0] / scale + PAIR[term][1] * weight_mv) * average for term, average in averages.items())
+
+
+def test_drift_of_the_pair_form_with_two_time_constants_in_closed_form() -> None:
+    whole = experiment_with("E_to_I", pair(20.0, 50.0))
+    expected = pair_drift(112.5, 5000**-0.5, 50.0 * 6e-3 * 16e-3, 20.0 * 6e-3 * 16e-3)
+    assert weight_drift(whole, {"E_to_I": 112.5}, RATES_HZ)["E_to_I"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_each_trace_adds_the_covariance_of_its_own_time_constant() -> None:
+    """With one synaptic time constant, spectra are those of the input: I_ab = R_a R_b c r_X tau-th of a Gaussian."""
+    taus = [f"synapses.{name}.tau_ms=5.0" for name in ("excitatory", "inhibitory", "feedforward")]
+    whole = experiment_with("E_to_I", pair(20.0, 50.0), *taus, correlation=0.2)
+    field = mean_field(whole, {"E_to_I": 112.5})
+    r_e, r_i = np.linalg.solve(field.recurrent, -field.feedforward)[:, 0]
+    added = {tau: r_e * r_i * 0.2 * 0.01 * erfcx(5.0 / tau) / 2 for tau in (20.0, 50.0)}
+    product = 6e-3 * 16e-3
+    expected = pair_drift(112.5, 5000**-0.5, 50.0 * product + added[50.0], 20.0 * product + added[20.0])
+    assert weight_drift(whole, {"E_to_I": 112.5}, RATES_HZ)["E_to_I"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_drift_alone_has_its_own_fixed_point() -> None:
+    rule = "{rule = 'pair', tau_ms = 20.0, drift = [2e-5, -1e-4]}"
+    state = fixed_point(experiment_with("E_to_E", rule, "projections.E_to_E.weight_mv=10.0"))
+    assert state.weights_mv["E_to_E"] == pytest.approx(0.2 * 5000**0.5)
+
+
+def test_homeostatic_rule_with_two_time_constants_has_the_same_target() -> None:
+    rule = ("{rule = 'homeostatic', tau_pre_ms = 200.0, tau_post_ms = 20.0, learning_rate_mv = 0.005, "
+            "target_rate_hz = 10.0, weight_norm_mv = -200.0}")
+    state = fixed_point(experiment_with("I_to_E", rule))
+    assert state.rates_hz["E"] == pytest.approx(10.0)
+    assert state.weights_mv["I_to_E"] == pytest.approx(-119.658, abs=5e-4)
+
+
+def test_rules_of_a_projection_add_with_the_last_factors_of_their_schedules() -> None:
+    later = "[{start_ms = 10.0, factor = 7.0}, {start_ms = 20.0, factor = 0.5}, {start_ms = 30000.0, factor = 9.0}]"
+    first, second = pair(20.0, 50.0), pair(30.0, 40.0, schedule=later)
+    both = experiment_with("E_to_I", first, f"plasticity.second={second}",
+                           "projections.E_to_I.plasticity=['tested', 'second']")
+    alone = [experiment_with("E_to_I", rule) for rule in (first, pair(30.0, 40.0))]
+    drifts = [weight_drift(e, {"E_to_I": 112.5}, RATES_HZ)["E_to_I"] for e in (*alone, both)]
+    assert drifts[2] == pytest.approx(drifts[0] + 0.5 * drifts[1], rel=1e-12)
+
+
+FROZEN = "plasticity.homeostatic.schedule=[{start_ms = 1000.0, factor = 0.0}]"
+NORMALISED = ("projections.I_to_E.plasticity=['homeostatic', 'sum']",
+              "plasticity.sum={rule='normalisation', interval_ms=100.0}")
+TRIPLET = "plasticity.homeostatic={rule='triplet', tau_plus_ms=17.0, tau_minus_ms=34.0, tau_x_ms=100.0, tau_y_ms=125.0}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "reason"),
+    [
+        (["plasticity.homeostatic.pairing=nearest_neighbour"], "homeostatic is not a rule of pairs that pairs all"),
+        ([TRIPLET], "homeostatic is not a rule of pairs"),
+        (NORMALISED, "sum is not a rule of pairs"),
+        ([FROZEN], "schedule of I_to_E ends with frozen weights"),
+        (["subpopulations.half={population='E', count=2000}", "projections.E_to_E.target=half"], "parts of a pop"),
+        (["inputs.noise={kind='ornstein_uhlenbeck', target='E', std_mv_per_ms=0.1, tau_ms=5.0}"], "current noise"),
+    ],
+)
+def test_what_theory_does_not_cover_is_refused(overrides: list[str], reason: str) -> None:
+    with pytest.raises(NoBalance, match=f"^no prediction: .*{reason}"):
+        fixed_point(experiment(*overrides))
+
+
+OWN = """
+from mpi_engine.user import neuron, rule, synapse
+
+@neuron(parameters={"leak_per_ms": 0.1, "V_th_mv": -50.0}, threshold="V_th_mv", reset=lambda p: -75.0)
+def cortical(V, I, p):
+    return -p.leak_per_ms * (V + 72.0) + I
+
+@synapse(parameters={"tau_ms": 8.0}, state=["s"])
+def excitatory(s, arrived, dt, p):
+    s = s * (1 - dt / p.tau_ms) + arrived / p.tau_ms
+    return s, s
+
+@rule(parameters={"down": 0.1})
+def homeostatic(w, p):
+    return w - p.down * w
+"""
+
+
+@pytest.mark.parametrize(
+    ("part", "reason"),
+    [
+        ("neurons.cortical={model='user', file='own.py', V_init_mv=-70.0}", "user's neuron cortical"),
+        ("synapses.excitatory={kind='user', file='own.py'}", "user's synapse excitatory"),
+        ("plasticity.homeostatic={rule='user', file='own.py'}", "homeostatic is not a rule of pairs"),
+    ],
+)
+def test_there_is_no_theory_of_what_users_write(tmp_path: Path, part: str, reason: str) -> None:
+    (tmp_path / "own.py").write_text(OWN)
+    (tmp_path / "network.toml").write_text(EXAMPLE.read_text(encoding="utf-8"), encoding="utf-8")
+    whole = load_experiment(tmp_path / "network.toml", [part])
+    with pytest.raises(NoBalance, match=f"^no prediction: .*{reason}"):
+        rheobase(whole, "E")
+        fixed_point(whole)
 
 
 def test_static_network_has_its_balanced_rates_as_fixed_point() -> None:

@@ -86,9 +86,9 @@ class Twin:
             spike = factor * np.exp((V - scalar(m.V_T_mv)) / scalar(m.Delta_T_mv))
         g, b = self._linear(name, n, new, spike)
         if m.model == "adex":
-            w, decay = state[f"w/{name}"], scalar(self.decay(m.tau_w_ms))
+            w, rate = state[f"w/{name}"], scalar(1 / m.tau_w_ms)
             b = b - w
-            new[f"w/{name}"] = w * decay + (1 - decay) * scalar(m.a_per_ms) * (V - scalar(m.E_L_mv))
+            new[f"w/{name}"] = self._advance(w, rate, rate * scalar(m.a_per_ms) * (V - scalar(m.E_L_mv)))
         after = self._advance(V, g, b)
         if m.refractory_ms:
             waiting = state[f"waiting/{name}"]

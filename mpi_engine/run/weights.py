@@ -1,0 +1,113 @@
+"""Recording of plastic weights over time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_engine.dynamics.synapses import PlasticProjection, weight_sums
+from mpi_engine.experiment import Experiment
+from mpi_engine.network.connectivity import Connectivity, synapse_hashes
+from mpi_engine.network.partition import Partition
+from mpi_engine.network.ranks import Ranks
+from mpi_engine.output import layout
+from mpi_engine.output.layout import Record
+
+
+class WeightRecorder:
+    """Weights of a plastic projection over time.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What is recorded.
+    name : str
+        The projection.
+    rows : Connectivity
+        This rank's synapses.
+    partition : Partition
+        Who has which neuron.
+    ranks : Ranks
+        Who takes part.
+    """
+
+    def __init__(
+        self, experiment: Experiment, name: str, rows: Connectivity, partition: Partition, ranks: Ranks
+    ) -> None:
+        recording = experiment.recording.weights
+        assert recording is not None
+        projection = experiment.projections[name]
+        self._name, self._ranks, self._dt = name, ranks, experiment.run.dt_ms
+        self._scale = experiment.weight_scale(name)
+        edges = recording.histogram_mv.get(name) or (0.0, 2 * experiment.named_weight(name) or 1.0)
+        self._edges = np.sort(np.array(edges) * self._scale)
+        self._unit = "1" if experiment.conducts(projection.synapse) else "mV"
+        self._n_bins = recording.histogram_bins
+        self._n_local = rows.in_degree.size
+        self.synapses = int(ranks.sum(np.array([rows.targets.size]))[0])
+        first, _ = partition.span(projection.target, ranks.rank)
+        share = synapse_hashes(experiment, name, rows, first, recording.sample)
+        hashes, sources, targets, self._positions = share
+        order = np.argsort(ranks.concatenate(hashes), kind="stable")[: recording.sample]
+        self._sample_source = ranks.concatenate(sources)[order]
+        self._sample_target = ranks.concatenate(targets)[order]
+        self._order = order
+        in_degree = ranks.concatenate(rows.in_degree)
+        members = {part: experiment.members(part)[1] for part in recording.targets.get(name, ())}
+        self._onto = {part: (ids, int(in_degree[ids].sum())) for part, ids in members.items()}
+        self._records: list[tuple[Any, ...]] = []
+
+    def note(self, step: int, projection: PlasticProjection, weights: NDArray[Any]) -> None:
+        """Collective. Record the weights after a step."""
+        ranks = self._ranks
+        sums, squares = np.empty(self._n_local), np.empty(self._n_local)
+        histogram, extremes = np.empty(self._n_bins, np.int64), np.empty(2)
+        weight_sums(projection, weights, self._edges, sums, squares, histogram, extremes)
+        # summed by target, then in the order of ids: the same bits on any number of ranks
+        sums, squares = ranks.concatenate(sums), ranks.concatenate(squares)
+        mean, variance = _moments(sums, squares, self.synapses)
+        onto = [_moments(sums[ids], squares[ids], n) for ids, n in self._onto.values()]
+        all_extremes = ranks.concatenate(extremes[np.newaxis])
+        minimum, maximum = (all_extremes[:, 0].min(), all_extremes[:, 1].max()) if self.synapses else (0.0, 0.0)
+        sample = ranks.concatenate(weights[self._positions])[self._order]
+        record = (step * self._dt, mean, variance, minimum, maximum, ranks.sum(histogram), sample, onto)
+        self._records.append(record)
+
+    def take(self, dtype: str) -> list[Record]:
+        """Records since the last call."""
+        records, self._records = self._records, []
+        time, mean, variance, minimum, maximum = (np.array([record[k] for record in records]) for k in range(5))
+        k = len(records)
+        histogram = np.array([record[5] for record in records], np.int64).reshape(k, self._n_bins)
+        sample = np.array([record[6] for record in records], dtype).reshape(k, self._order.size)
+        onto = np.array([record[7] for record in records]).reshape(k, len(self._onto), 2)
+        return layout.weights(
+            self._name,
+            self._scale,
+            self.synapses,
+            time,
+            mean,
+            variance,
+            minimum,
+            maximum,
+            histogram,
+            np.linspace(self._edges[0], self._edges[1], self._n_bins + 1),
+            sample,
+            self._sample_source,
+            self._sample_target,
+            self._ranks.is_first,
+            self._unit,
+            {part: (onto[:, index, 0], onto[:, index, 1]) for index, part in enumerate(self._onto)},
+        )
+
+
+def _moments(sums: NDArray[np.float64], squares: NDArray[np.float64], n: int) -> tuple[float, float]:
+    """Mean and variance of n synapses' weights from sums by target; zero if there is none."""
+    mean = _sum_in_order(sums) / max(n, 1)
+    return mean, max(_sum_in_order(squares) / max(n, 1) - mean * mean, 0.0)
+
+
+def _sum_in_order(values: NDArray[np.float64]) -> float:
+    return float(np.add.accumulate(values)[-1]) if values.size else 0.0
