@@ -95,7 +95,7 @@ class Study:
 
     def __call__(self, quantity: str, synapses: str, correlation: float) -> Array:
         """One value a size and seed."""
-        runs = [self.measure(Networks(size, correlation, seeds=8))[synapses] for size in SIZES]
+        runs = [self.measure(Networks(size, correlation))[synapses] for size in SIZES]
         return np.array([[run[quantity] for run in of_size] for of_size in runs])
 
 
@@ -265,9 +265,9 @@ def test_conductances_matched_at_the_operating_point(study: Study) -> None:
         print({synapses: values.round(2) for synapses, values in rates.items()})
         assert (rates["conductance"] < 0.45 * rates["current"]).all()
         assert (rates["matched"] > 0.6 * rates["current"]).all()
-    free = study("var_V", "matched", ASYNCHRONOUS)
-    print(f"exponent {slope(free):.3f}")
-    assert slope(free) < -0.3
+    exponent = slope(study("var_V", "matched", ASYNCHRONOUS))
+    print(f"exponent {exponent:.3f}")
+    assert exponent < -0.3
     deviations = np.sqrt(study("var_V", "matched", CORRELATED).mean(axis=1))
     print("standard deviations", deviations)
     assert ((deviations > 2) & (deviations < 6)).all()
