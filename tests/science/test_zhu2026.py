@@ -195,7 +195,10 @@ def test_only_conductances_and_correlation_together_are_realistic(study: Study) 
 @pytest.mark.parametrize("correlation", [ASYNCHRONOUS, CORRELATED])
 @pytest.mark.parametrize("synapses", ["current", "conductance"])
 def test_count_correlations(study: Study, synapses: str, correlation: float) -> None:
-    """Five seconds have 18 windows: one trial tells a common correlation to a third."""
+    """To 35 %, or two standard errors where these are more: five seconds have 18 windows.
+
+    One trial tells a common correlation to a third, and correlations of 1/N hardly.
+    """
     assert_near(CORRELATIONS[synapses, correlation], study("correlation", synapses, correlation), 0.35)
 
 
