@@ -13,6 +13,7 @@ from mpi_engine.experiment.base import (
     lowest,
     steps,
 )
+from mpi_engine.experiment.effective import EffectiveTimeConstant
 from mpi_engine.experiment.experiment import Experiment, Run, Seed, blocks
 from mpi_engine.experiment.files import load_experiment, parse_experiment
 from mpi_engine.experiment.inputs import Current, OrnsteinUhlenbeck, Poisson, Recorded
@@ -53,6 +54,7 @@ __all__ = [
     "AdaptiveExponential",
     "Current",
     "Distribution",
+    "EffectiveTimeConstant",
     "Experiment",
     "ExperimentError",
     "ExponentialConductance",

@@ -147,6 +147,17 @@ def average(value: float | Distribution) -> float:
     return value
 
 
+def scaled(value: float | Distribution, factor: float) -> float | Distribution:
+    """Multiply a value by a number."""
+    if isinstance(value, Uniform):
+        return Uniform(uniform=sorted(factor * end for end in value.uniform))
+    if isinstance(value, Normal):
+        return Normal(normal=[factor * value.normal[0], abs(factor) * value.normal[1]])
+    if isinstance(value, Lognormal):
+        return Lognormal(lognormal=[factor * value.lognormal[0], value.lognormal[1]])
+    return factor * value
+
+
 def steps(duration_ms: float, dt_ms: float) -> int:
     """Count the time steps in a duration.
 

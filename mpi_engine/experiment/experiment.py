@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, model_validator
 
 from mpi_engine.experiment.base import Geometry, Milliseconds, Part, average, highest, steps
+from mpi_engine.experiment.effective import EffectiveTimeConstant
 from mpi_engine.experiment.inputs import Current, Input, OrnsteinUhlenbeck, Poisson, Recorded
 from mpi_engine.experiment.plasticity import Plasticity
 from mpi_engine.experiment.populations import Neuron, Population, Subpopulation
@@ -95,6 +96,8 @@ class Experiment(Part):
         The network. Their order is the order of summation and of global ids.
     subpopulations : dict
         Parts of populations, named.
+    effective_time_constant : EffectiveTimeConstant, optional
+        Makes another experiment of this one; see there.
     recording : Recording
         See `Recording`.
     """
@@ -109,6 +112,7 @@ class Experiment(Part):
     subpopulations: dict[Name, Subpopulation] = {}
     inputs: dict[Name, Input] = {}
     projections: dict[Name, Projection] = {}
+    effective_time_constant: EffectiveTimeConstant | None = None
     recording: Recording = Recording()
 
     @model_validator(mode="after")
@@ -295,7 +299,8 @@ class Experiment(Part):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the resolved experiment without its title; data files count by content, not by path."""
+        """SHA-256 of the resolved experiment without its title; files count by content, not by path."""
         paths = {name: {source.data_key} for name, source in self.trains.items()}
-        text = tomli_w.dumps(self.model_dump(exclude_none=True, exclude={"title": True, "inputs": paths}))
+        left_out: Any = {"title": True, "inputs": paths, "effective_time_constant": {"run"}}
+        text = tomli_w.dumps(self.model_dump(exclude_none=True, exclude=left_out))
         return hashlib.sha256(text.encode()).hexdigest()

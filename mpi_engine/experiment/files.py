@@ -12,6 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from mpi_engine.experiment.activity import follow_inputs, resolve_inputs
+from mpi_engine.experiment.approximation import approximate, resolve_effective
 from mpi_engine.experiment.base import Part
 from mpi_engine.experiment.consistency import find_problems, find_structural_problems
 from mpi_engine.experiment.experiment import Experiment
@@ -81,7 +82,8 @@ def parse_experiment(
     Returns
     -------
     Experiment
-        Resolved: with absolute paths of data files and the digests of what they hold.
+        Resolved: with absolute paths of data files and the digests of what they hold, and as its effective model if it
+        asks for that.
 
     Raises
     ------
@@ -111,6 +113,7 @@ def _resolve(
     """Look at data files and find all problems but those of references to broken parts, which are not missing ones."""
     problems: list[Problem] = []
     volleys: dict[str, float] = {}
+    given_model = experiment.effective_time_constant
     if directory is not None:
         given = experiment.inputs
         experiment, data, problems = resolve_inputs(experiment, Path(directory))
@@ -118,8 +121,13 @@ def _resolve(
         if experiment.run is not None:
             volleys, wrong = follow_inputs(experiment, data)
             problems += wrong
+        experiment, wrong = resolve_effective(experiment, Path(directory))
+        problems += wrong
     find = find_problems if experiment.run is not None else find_structural_problems
     problems += [problem for problem in find(experiment, volleys) if problem.value.strip("'") not in broken]
+    if experiment.effective_time_constant != given_model and not problems:
+        experiment = approximate(experiment)
+        problems = find(experiment, volleys)
     return experiment, problems
 
 

@@ -60,6 +60,8 @@ STEP = {"start_ms": 9.0, "factor": 0.0}
 PARTS = {"E1": {"population": "E", "count": 12}, "I1": {"population": "I", "first": 3}}
 CURRENT = {"kind": "current", "target": "E", "amplitude_mv_per_ms": 1.0}
 
+SHUNT = {"kind": "exponential_conductance", "reversal_mv": -80.0}
+
 NOISE = {"kind": "ornstein_uhlenbeck", "target": "E", "std_mv_per_ms": 1.0, "tau_ms": 5.0}
 
 BAD_EXPERIMENTS = {
@@ -265,6 +267,17 @@ BAD_EXPERIMENTS = {
     "noise too fast": ({"inputs": {"n": NOISE | {"tau_ms": 0.05}}}, "inputs.n.tau_ms", "run.dt_ms"),
     "noise off the step": ({"inputs": {"n": NOISE | {"start_ms": 0.25}}}, "inputs.n.start_ms", "multiple"),
     "noise beyond correlation": ({"inputs": {"n": NOISE | {"correlation": 1.5}}}, "inputs.n.correlation", "1.5"),
+    "means of no run": (
+        {"effective_time_constant": {"run": "gone"}, "plasticity": {}, "synapses": {"inhibitory": SHUNT},
+         "projections": {"I_to_E": {"plasticity": [], "match_at_mv": -72.0}}, "recording": {"weights": {}}},
+        "effective_time_constant.run", "there is no run",
+    ),
+    "means from before the start": (
+        {"effective_time_constant": {"run": "gone", "start_ms": -1.0}}, "effective_time_constant.start_ms", "-1",
+    ),
+    "means in other units": (
+        {"effective_time_constant": {"run": "gone", "start_s": 1.0}}, "effective_time_constant.start_s", "start_ms",
+    ),
     "no such rule": ({"plasticity": {"homeostatic": {"rule": "hebb"}}}, "plasticity.homeostatic.rule", "hebb"),
 }
 
