@@ -69,7 +69,7 @@ def kernel(function: Function) -> Function:
 
 
 def part(function: Function) -> Function:
-    """Compile a function that kernels call: it becomes part of theirs, and has no wrappers for Python."""
+    """Compile a function that kernels call, and nothing else: it becomes part of theirs and has no wrappers."""
     decorate = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
     compiled: Function = decorate(function)
     return compiled

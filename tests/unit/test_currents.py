@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mpi_engine.dynamics.currents import Drive, inject
-from mpi_engine.dynamics.neurons import make_population
+from mpi_engine.compiled import kernel
+from mpi_engine.dynamics.currents import Currents, Drive, inject
+from mpi_engine.dynamics.neurons import Population, make_population
 from mpi_engine.experiment import Experiment, parse_experiment
 from mpi_engine.network.partition import Partition
 
@@ -33,6 +34,11 @@ def experiment_with(duration_ms: float, dtype: str = "float64", **inputs: dict[s
     })
 
 
+@kernel
+def one_step(currents: Currents, neurons: Population, n: int) -> None:
+    inject(currents, neurons, n)
+
+
 def drives(experiment: Experiment, cuts: tuple[int, ...] = (), every: int = 10**9) -> tuple[np.ndarray, np.ndarray]:
     """Drive in every step, step by neuron, put together from the parts of ranks; and the states of noise at the end."""
     parts, states = [], []
@@ -47,7 +53,7 @@ def drives(experiment: Experiment, cuts: tuple[int, ...] = (), every: int = 10**
             if n - 1 == ready or (n - 1) % every == 0:
                 drive.prepare(n - 1)
             ready = drive.next_event(n - 1)
-            inject(drive.currents, neurons, n)
+            one_step(drive.currents, neurons, n)
             rows[n - 1] = neurons.drive
         parts.append(rows)
         states.append(np.concatenate([np.empty(0), *drive.state().values()]))
