@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Callable
 from functools import reduce
 from typing import Annotated, Any
@@ -40,7 +41,9 @@ def _read(text: str) -> ast.expr:
     if len(text) > _LONGEST:
         raise ValueError(f"has {len(text)} characters; a formula has at most {_LONGEST}")
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")     # what Python finds odd is refused below, or is well
+            return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ValueError(f"is not a formula of t, which may have {_VOCABULARY}") from None
 
