@@ -17,19 +17,17 @@ from mpi_engine.experiment.effective import EffectiveTimeConstant
 from mpi_engine.experiment.experiment import Experiment, Run, Seed, blocks
 from mpi_engine.experiment.files import load_experiment, parse_experiment
 from mpi_engine.experiment.inputs import Current, OrnsteinUhlenbeck, Poisson, Recorded
-from mpi_engine.experiment.plasticity import (
+from mpi_engine.experiment.pairs import (
     HebbianHard,
     HebbianSoft,
     Homeostatic,
     Kohonen,
-    Normalisation,
     Oja,
     Pair,
     PairCoefficients,
     PairRule,
-    Triplet,
-    UserRule,
 )
+from mpi_engine.experiment.plasticity import Normalisation, Triplet, UserRule
 from mpi_engine.experiment.populations import (
     AdaptiveExponential,
     ExponentialIntegrateAndFire,

@@ -12,6 +12,7 @@ from pydantic import (
     Discriminator,
     Field,
     FiniteFloat,
+    NonNegativeInt,
     PositiveInt,
     Tag,
     model_validator,
@@ -156,6 +157,37 @@ def scaled(value: float | Distribution, factor: float) -> float | Distribution:
     if isinstance(value, Lognormal):
         return Lognormal(lognormal=[factor * value.lognormal[0], value.lognormal[1]])
     return factor * value
+
+
+class Selection(Part):
+    """Some neurons: a slice of those there are, or a list.
+
+    Parameters
+    ----------
+    first, count : int
+        The slice: ``count`` neurons from index ``first`` (all that follow, if not given).
+    neurons : list of int, optional
+        Or their indices, ascending.
+    """
+
+    first: NonNegativeInt = 0
+    count: PositiveInt | None = None
+    neurons: list[NonNegativeInt] | None = None
+
+    @model_validator(mode="after")
+    def _is_a_slice_or_a_list(self) -> Self:
+        if self.neurons is None:
+            return self
+        if self.count is not None or self.first:
+            raise ValueError("give either first and count or neurons")
+        if not self.neurons or sorted(set(self.neurons)) != self.neurons:
+            raise ValueError(f"neurons = {self.neurons}: name at least one, in ascending order, each once")
+        return self
+
+    @property
+    def last(self) -> int:
+        """Index of a neuron that the population must have."""
+        return self.neurons[-1] if self.neurons is not None else self.first + (self.count or 1) - 1
 
 
 def steps(duration_ms: float, dt_ms: float) -> int:

@@ -9,7 +9,8 @@ import numpy as np
 from mpi_engine.experiment.base import Distribution, Part, average, divides, highest, lowest
 from mpi_engine.experiment.experiment import Experiment
 from mpi_engine.experiment.inputs import Injected
-from mpi_engine.experiment.plasticity import Homeostatic, Normalisation
+from mpi_engine.experiment.pairs import Homeostatic
+from mpi_engine.experiment.plasticity import Normalisation
 from mpi_engine.experiment.problems import Problem, suggest
 from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent, Projection
 

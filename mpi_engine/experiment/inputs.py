@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, Field, FiniteFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, FiniteFloat, PositiveInt, model_validator
 
-from mpi_engine.experiment.base import Milliseconds, Part
+from mpi_engine.experiment.base import Milliseconds, Part, Selection
 from mpi_engine.experiment.formula import NumberOrFormula, Rate
 
 
@@ -137,27 +137,20 @@ class Injected(Part):
         return self
 
 
-class Current(Injected):
+class Current(Injected, Selection):
     """A current that is constant, a ramp, or a formula of time, the same into each of its neurons.
 
     Parameters
     ----------
-    first, count : int
-        The neurons: ``count`` of the target's from index ``first`` (all that follow, if not given).
-    neurons : list of int, optional
-        Or the indices within the target, ascending.
     amplitude_mv_per_ms : float or str
         The current [mV/ms], or a formula of the time t [ms], whose value at the end of a step holds for the step.
     ramp_to_mv_per_ms : float, optional
         The current at ``stop_ms`` [mV/ms], to which it goes linearly from the amplitude at ``start_ms``.
     **others
-        See `Injected`.
+        See `Injected`, and `Selection` for its neurons within the target.
     """
 
     kind: Literal["current"]
-    first: NonNegativeInt = 0
-    count: PositiveInt | None = None
-    neurons: list[NonNegativeInt] | None = None
     amplitude_mv_per_ms: NumberOrFormula
     ramp_to_mv_per_ms: FiniteFloat | None = None
 
@@ -165,16 +158,6 @@ class Current(Injected):
     def is_constant(self) -> bool:
         """Whether the current is the same as long as it acts."""
         return self.ramp_to_mv_per_ms is None and not isinstance(self.amplitude_mv_per_ms, str)
-
-    @model_validator(mode="after")
-    def _is_a_slice_or_a_list(self) -> Self:
-        if self.neurons is None:
-            return self
-        if self.count is not None or self.first:
-            raise ValueError("give either first and count or neurons")
-        if not self.neurons or sorted(set(self.neurons)) != self.neurons:
-            raise ValueError(f"neurons = {self.neurons}: name at least one, in ascending order, each once")
-        return self
 
     @model_validator(mode="after")
     def _ramp_has_two_ends(self) -> Self:

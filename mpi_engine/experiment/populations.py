@@ -5,9 +5,19 @@ from __future__ import annotations
 from math import log
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, FiniteFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, FiniteFloat, PositiveInt, model_validator
 
-from mpi_engine.experiment.base import Distribution, Geometry, Part, PositiveValue, Value, average, highest, lowest
+from mpi_engine.experiment.base import (
+    Distribution,
+    Geometry,
+    Part,
+    PositiveValue,
+    Selection,
+    Value,
+    average,
+    highest,
+    lowest,
+)
 from mpi_engine.experiment.user import UserPart
 from mpi_engine.user import Declaration, NeuronModel, try_neuron
 
@@ -220,7 +230,7 @@ class Population(Part):
     positions: Geometry | None = None
 
 
-class Subpopulation(Part):
+class Subpopulation(Selection):
     """Some neurons of a population under a name of their own: a slice, or a list.
 
     It can stand wherever neurons are named: as the source or target of a projection, to stimulate and to record.
@@ -229,28 +239,8 @@ class Subpopulation(Part):
     ----------
     population : str
         Name of the population.
-    first, count : int
-        The slice: ``count`` neurons from index ``first`` (all that follow, if not given).
-    neurons : list of int, optional
-        Or the indices within the population, ascending.
+    **others
+        See `Selection`.
     """
 
     population: str
-    first: NonNegativeInt = 0
-    count: PositiveInt | None = None
-    neurons: list[NonNegativeInt] | None = None
-
-    @model_validator(mode="after")
-    def _is_a_slice_or_a_list(self) -> Self:
-        if self.neurons is None:
-            return self
-        if self.count is not None or self.first:
-            raise ValueError("give either first and count or neurons")
-        if not self.neurons or sorted(set(self.neurons)) != self.neurons:
-            raise ValueError(f"neurons = {self.neurons}: name at least one, in ascending order, each once")
-        return self
-
-    @property
-    def last(self) -> int:
-        """Index of a neuron that the population must have."""
-        return self.neurons[-1] if self.neurons is not None else self.first + (self.count or 1) - 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mpi_engine.experiment.experiment import Experiment
-from mpi_engine.experiment.plasticity import PairRule
+from mpi_engine.experiment.pairs import PairRule
 from mpi_engine.experiment.problems import Problem
 
 
