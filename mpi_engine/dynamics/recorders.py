@@ -141,19 +141,23 @@ def observe(o: Observations, population: Population, clock: Clock, n: int) -> No
     if not (binned or averaged):
         return
     _add_up(o, population)
+    alone = averaged and clock.average == 1
+    collected = averaged and not alone
     n_kinds = population.currents.shape[0]
-    _note(o, 0, population.V, row, binned, averaged)
+    _note(o, 0, population.V, row, binned, collected, alone)
     for kind in range(n_kinds):
-        _note(o, 1 + kind, population.currents[kind], row, binned, averaged)
-    _note(o, n_kinds + 1, o.total, row, binned, averaged)
+        _note(o, 1 + kind, population.currents[kind], row, binned, collected, alone)
+    _note(o, n_kinds + 1, o.total, row, binned, collected, alone)
     if population.V_free.size > 0:
-        _note(o, n_kinds + 2, population.V_free, row, binned, averaged)
+        _note(o, n_kinds + 2, population.V_free, row, binned, collected, alone)
     if o.conductance.size > 0:
-        _note(o, o.unit.size - 1, o.conductance, row, binned, averaged)
-    if averaged:
+        _note(o, o.unit.size - 1, o.conductance, row, binned, collected, alone)
+    if alone:
+        _take_joint_sample(o, population.V, o.conductance, 1.0)
+    elif averaged:
         o.collected[0] += 1
         if o.collected[0] == clock.average:
-            _take_sample(o)
+            _take_average(o)
 
 
 @part
@@ -188,12 +192,14 @@ def _add_up(o: Observations, population: Population) -> None:
 
 @part
 def _note(
-    o: Observations, variable: int, values: NDArray[np.float32], row: int, binned: bool, averaged: bool
+    o: Observations, variable: int, values: NDArray[np.float32], row: int, binned: bool, collected: bool, alone: bool
 ) -> None:
     if binned:
         _add_to_bin(o, values, row, variable)
-    if averaged:
+    if collected:
         _add(values, o.window[variable])
+    if alone:    # not by way of the window, which would take twice the memory traffic
+        _take_sample(values, o.sums[variable], o.squares[variable], 1.0)
 
 
 @part
@@ -211,24 +217,35 @@ def _add(values: NDArray[np.float32], sums: NDArray[np.float64]) -> None:
 
 
 @part
-def _take_sample(o: Observations) -> None:
+def _take_average(o: Observations) -> None:
     """Add the average over the window to the block's sums, and empty the window."""
     window, per_sample = o.window, 1 / np.float64(o.collected[0])
     for variable in range(window.shape[0]):
-        sums, squares = o.sums[variable], o.squares[variable]
-        for i in range(window.shape[1]):
-            value = window[variable, i] * per_sample
-            sums[i] += value
-            squares[i] += value * value
-    if o.conductance.size > 0:
-        voltages, conductances = window[0], window[window.shape[0] - 1]
-        for i in range(o.conductance.size):
-            V, g = voltages[i] * per_sample, conductances[i] * per_sample
-            o.joint[0, i] += V * g
-            o.joint[1, i] += abs((V - o.centre[0, i]) * (g - o.centre[1, i]))
-            o.joint[2, i] += 1 / g
+        _take_sample(window[variable], o.sums[variable], o.squares[variable], per_sample)
+    _take_joint_sample(o, window[0], window[window.shape[0] - 1], per_sample)
     window[:] = 0.0
     o.collected[0] = 0
+
+
+@part
+def _take_sample(
+    values: NDArray[np.float64], sums: NDArray[np.float64], squares: NDArray[np.float64], factor: float
+) -> None:
+    for i in range(values.size):
+        value = values[i] * factor
+        sums[i] += value
+        squares[i] += value * value
+
+
+@part
+def _take_joint_sample(
+    o: Observations, voltages: NDArray[np.float64], conductances: NDArray[np.float64], factor: float
+) -> None:
+    for i in range(o.conductance.size):
+        V, g = voltages[i] * factor, conductances[i] * factor
+        o.joint[0, i] += V * g
+        o.joint[1, i] += abs((V - o.centre[0, i]) * (g - o.centre[1, i]))
+        o.joint[2, i] += 1 / g
     o.samples[0] += 1
 
 
