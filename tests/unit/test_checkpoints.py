@@ -25,6 +25,7 @@ from mpi_engine.output.sealed import find_damage
 from mpi_engine.run.branch import branch
 from mpi_engine.run.directory import DirectoryError, RunDirectory
 from mpi_engine.run.job import resume, run
+from tests.mpi.networks import NETWORKS
 
 Make = Callable[..., dict[str, Any]]
 
@@ -330,3 +331,21 @@ def test_a_branch_names_the_checkpoints_that_there_are(ended_early: Path, tmp_pa
             branch(ended_early, tmp_path / "new", at, [])
     with pytest.raises(DirectoryError, match="has no checkpoint"):
         branch(tmp_path, tmp_path / "new", "latest", [])
+
+
+def test_another_drift_begins_with_the_weights_as_they_are(small_experiment: Make, tmp_path: Path) -> None:
+    """Weights that change between spikes are saved as of their last one; a new rule must not be applied to the past."""
+    table = small_experiment(**NETWORKS["rules of every kind, drawn neurons, a user's functions"])
+    table["run"]["duration_ms"] = 50.0
+    run(parse_experiment(table), tmp_path / "parent")
+    longer = "run.duration_ms=60.0"
+    same = Checkpoint(branch(tmp_path / "parent", tmp_path / "same", "latest", [longer]))
+    other = Checkpoint(branch(tmp_path / "parent", tmp_path / "other", "latest",
+                              [longer, "plasticity.drift.drift=[0.0, -2e-3]"]))
+    n = same.schema()["/synapses/E_to_E/weights"][0][0]
+    assert n > 500
+    last, now = (same.read(f"/synapses/E_to_E/{name}", 0, n) for name in ("weights", "weights_now"))
+    assert np.mean(last != now) > 0.5
+    assert other.read("/synapses/E_to_E/weights", 0, n).tobytes() == now.tobytes()
+    assert other.read("/synapses/E_to_E/epoch", 0, 1).tolist() == [500]
+    assert same.read("/synapses/E_to_E/epoch", 0, 1).tolist() != [500]
