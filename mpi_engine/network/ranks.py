@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -21,6 +22,8 @@ MESSAGE_BYTES = 2**27
 
 DEBUG = "STEELYARD_DEBUG_COLLECTIVES"
 """Variable of the environment that, if it is 1, has every collective compared before it is called."""
+
+_POLL_S = 0.01
 
 
 class LaunchError(RuntimeError):
@@ -98,7 +101,9 @@ class Ranks:
         node = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
         if node.rank == 0:
             action()
-        node.Barrier()
+        arrived = node.Ibarrier()
+        while not arrived.Test():
+            time.sleep(_POLL_S)    # a blocking wait spins, and takes the core from the one that compiles
         if node.rank > 0:
             action()
         node.Free()
