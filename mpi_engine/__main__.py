@@ -13,8 +13,8 @@ from pathlib import Path
 
 from mpi_engine.experiment import ExperimentError, load_experiment
 from mpi_engine.network.ranks import LaunchError, Ranks, launched_size
-from mpi_engine.run.watcher import WATCHDOG_S, hold_signals
 from mpi_engine.run.walltime import RESERVE_S, WallTime, parse_duration
+from mpi_engine.run.watcher import WATCHDOG_S, hold_signals
 
 DONE, WRONG, DAMAGED, BUG, STOPPED = 0, 2, 4, 70, 75
 

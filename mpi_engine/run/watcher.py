@@ -189,8 +189,7 @@ class Watcher:
             self._stop_for(f"the time limit, {wall_time.left_s:.0f} s away")
         if simulation is None or not self._ranks.is_first or self._phase != "running":
             return
-        interval_s = simulation.experiment.run.checkpoint_every_wall_s
-        if interval_s is not None and time.monotonic() - self._checkpoint_at >= interval_s:
+        if time.monotonic() - self._checkpoint_at >= simulation.experiment.run.checkpoint_every_wall_s:
             self._set_word(CHECKPOINT)
 
     def _look_for_file(self) -> None:
