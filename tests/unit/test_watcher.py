@@ -100,13 +100,12 @@ def test_checkpoints_are_asked_for_by_the_clock(simulation: SimpleNamespace) -> 
         for _ in range(2):
             assert reached(lambda: simulation.exchange.status[0] == CHECKPOINT)
             watcher.enter("checkpointing")
-            watcher.note_duration("checkpoint", 0.1)
-            assert simulation.exchange.status[0] == 0
             watcher.enter("running")
+            assert simulation.exchange.status[0] == 0
         os.kill(os.getpid(), signal.SIGTERM)
         assert reached(lambda: simulation.exchange.status[0] == STOP | CHECKPOINT)
         watcher.enter("checkpointing")
-        watcher.note_duration("checkpoint", 0.1)
+        watcher.enter("stopped")
         assert simulation.exchange.status[0] == STOP
 
 
@@ -141,8 +140,8 @@ def test_margin_before_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (limit.left_s, limit.margin_s, limit.is_up) == (600.0, 0.0, False)     # nothing to save yet
     limit.begin()
     assert limit.margin_s == 60.0
-    limit.note_duration("checkpoint", 30.0)
-    limit.note_duration("flush", 5.0)
+    limit.note_duration("checkpointing", 30.0)
+    limit.note_duration("writing", 5.0)
     assert limit.margin_s == 2 * 30.0 + 5.0 + 60.0
     now = 1000.0 + 600.0 - 125.1
     assert not limit.is_up
