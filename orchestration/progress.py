@@ -39,6 +39,7 @@ _UNDERSTOOD = set(Outcome) - {Outcome.BUG}
 _ACTIVITIES = {
     "building": "building the network",
     "compiling": "compiling, once for this kind of experiment",
+    "writing": "writing what was recorded",
     "checkpointing": "writing a checkpoint",
     "finishing": "writing run.h5",
 }
@@ -74,7 +75,7 @@ def follow(launch: Launch, console: Console, errors: Console) -> int:
         _explain(code, code in _UNDERSTOOD or (was_stopped and engine.requests < 2), errors, noise)
     if was_stopped and engine.requests < 2:
         code = Outcome.STOPPED     # also if the engine had not come so far as to answer a signal
-    if code != Outcome.WRONG and (launch.directory / "experiment.toml").exists():
+    if code not in (Outcome.WRONG, Outcome.UNHEALTHY, Outcome.DAMAGED) and (launch.directory / "experiment.toml").exists():
         console.print(describe_end(launch.directory), **PLAIN)
     return code
 
