@@ -189,7 +189,7 @@ class Watcher:
     def _look_at_clock(self) -> None:
         wall_time, simulation = self._wall_time, self._simulation
         if wall_time is not None and wall_time.is_up:
-            self._stop_for(f"the time limit, {wall_time.left_s:.0f} s away")
+            self._stop_for(f"the time limit, {max(wall_time.left_s, 0.0):.0f} s away")
         if simulation is None or not self._ranks.is_first or self._phase != "running":
             return
         if time.monotonic() - self._checkpoint_at >= simulation.experiment.run.checkpoint_every_wall_s:
