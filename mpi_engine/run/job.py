@@ -21,7 +21,8 @@ from mpi_engine.run.directory import DirectoryError, RunDirectory, read_parent
 from mpi_engine.run.resumption import change_experiment, find_start, finished_step
 from mpi_engine.run.simulation import Simulation
 from mpi_engine.run.stepping import Stepping
-from mpi_engine.run.watcher import CHECKPOINT, STOP, Watcher
+from mpi_engine.run.walltime import WallTime
+from mpi_engine.run.watcher import CHECKPOINT, STOP, WATCHDOG_S, Watcher
 
 WriterName = Literal["parallel", "gather"]
 
@@ -42,7 +43,12 @@ class Timings(dict[str, float]):
 
 
 def run(
-    experiment: Experiment, directory: Path, ranks: Ranks | None = None, writer: WriterName | None = None
+    experiment: Experiment,
+    directory: Path,
+    ranks: Ranks | None = None,
+    writer: WriterName | None = None,
+    wall_time: WallTime | None = None,
+    watchdog_s: float = WATCHDOG_S,
 ) -> Path | None:
     """Collective. Run an experiment into a new directory.
 
@@ -56,6 +62,10 @@ def run(
         Who takes part; one rank if not given.
     writer : {"parallel", "gather"}, optional
         How the ranks write; parallel where h5py can, if not given.
+    wall_time : WallTime, optional
+        The time limit, before which the run stops.
+    watchdog_s : float
+        See `Watcher`.
 
     Returns
     -------
@@ -72,12 +82,17 @@ def run(
     ranks = ranks or Ranks()
     chosen = choose_writer(ranks.comm, writer)
     claimed = _on_first(lambda: RunDirectory.new(directory, experiment), ranks)
-    with _held(claimed) as watcher:
+    with _held(claimed, Watcher(claimed, ranks, wall_time, watchdog_s)) as watcher:
         return Job(experiment, directory, ranks, chosen, watcher).go_on(None)
 
 
 def resume(
-    directory: Path, overrides: Sequence[str] = (), ranks: Ranks | None = None, writer: WriterName | None = None
+    directory: Path,
+    overrides: Sequence[str] = (),
+    ranks: Ranks | None = None,
+    writer: WriterName | None = None,
+    wall_time: WallTime | None = None,
+    watchdog_s: float = WATCHDOG_S,
 ) -> Path | None:
     """Collective. Go on with a run from its last good checkpoint, on any number of ranks.
 
@@ -89,7 +104,7 @@ def resume(
         The run directory.
     overrides : sequence of str
         Settings like ``run.duration_ms=2000``; see `change_experiment`.
-    ranks, writer
+    ranks, writer, wall_time, watchdog_s
         See `run`.
 
     Returns
@@ -112,7 +127,7 @@ def resume(
     chosen = choose_writer(ranks.comm, writer)
     experiment = chosen.on_root(lambda: change_experiment(directory, overrides))
     claimed = _on_first(lambda: RunDirectory.existing(directory), ranks)
-    with _held(claimed) as watcher:
+    with _held(claimed, Watcher(claimed, ranks, wall_time, watchdog_s)) as watcher:
         job = Job(experiment, directory, ranks, chosen, watcher)
         ended = chosen.on_root(lambda: finished_step(directory))
         if ended is not None and ended >= experiment.n_steps:
@@ -149,11 +164,14 @@ class Job:
         """Collective. Run to the end, from a checkpoint or from the first step; return as `run` does."""
         if checkpoint is None or checkpoint.step < self._experiment.n_steps:
             simulation = self._prepare(checkpoint)
-            self._advance(simulation)
-            if simulation.step < self._experiment.n_steps:
+            if simulation is not None:
+                self._advance(simulation)
+            if simulation is None or simulation.step < self._experiment.n_steps:
+                reason = self._watcher.why_to_stop()
                 self._watcher.enter("stopped")
-                log.warning("stopped at step %d of %d, with a checkpoint; go on with: steelyard resume %s",
-                            simulation.step, self._experiment.n_steps, self._directory)
+                where = "before the first step" if simulation is None else f"at step {simulation.step}"
+                log.warning("stopped %s of %d by %s; go on with: steelyard resume %s", where,
+                            self._experiment.n_steps, reason, self._directory)
                 return None
         return self.finish()
 
@@ -167,8 +185,14 @@ class Job:
         self._watcher.enter("done")
         return path
 
-    def _prepare(self, checkpoint: Checkpoint | None) -> Stepping:
-        """Collective. Build and compile the simulation, and put it at its first step or at a checkpoint."""
+    def _prepare(self, checkpoint: Checkpoint | None) -> Stepping | None:
+        """Collective. Build and compile the simulation, and put it at its first step or at a checkpoint.
+
+        Returns
+        -------
+        Stepping or None
+            None if a stop is agreed upon before there is anything to save.
+        """
         e, ranks = self._experiment, self._ranks
         for warning in find_warnings(e):
             log.warning("%s", warning)
@@ -177,11 +201,15 @@ class Job:
             simulation = Simulation(e, ranks)
         synapses = sum(int(ranks.sum(rows.in_degree.sum(keepdims=True))[0]) for rows in simulation.rows.values())
         log.info("built %s synapses in %.1f s", f"{synapses:,}", self._timings["build"])
+        if self._watcher.why_to_stop():
+            return None
         self._watcher.enter("compiling", simulation)
         log.info("compiling the step, or loading it from the cache")
         with self._timings.phase("compile"):
             simulation.compile()
         log.info("compiled in %.1f s; this is not counted as running time", self._timings["compile"])
+        if self._watcher.why_to_stop():
+            return None
         if checkpoint is None:
             simulation.start()
         else:
@@ -218,8 +246,6 @@ class Job:
         with self._timings.phase("checkpoint"):
             state = simulation.save()
             write_checkpoint(self._writer, self._directory, simulation.step, self._experiment, build(), state)
-        simulation.exchange.status[0] &= ~CHECKPOINT
-        self._watcher.note_checkpoint()
 
 
 def _on_first(claim: Callable[[], RunDirectory], ranks: Ranks) -> RunDirectory | None:
@@ -237,10 +263,10 @@ def _on_first(claim: Callable[[], RunDirectory], ranks: Ranks) -> RunDirectory |
 
 
 @contextmanager
-def _held(directory: RunDirectory | None) -> Iterator[Watcher]:
+def _held(directory: RunDirectory | None, watcher: Watcher) -> Iterator[Watcher]:
     """Watch over a claimed directory, with its log, and let go of it in the end."""
     try:
-        with _log_file(directory), Watcher(directory) as watcher:
+        with _log_file(directory), watcher:
             yield watcher
     finally:
         if directory is not None:
