@@ -12,6 +12,7 @@ from pydantic import Field, NonNegativeInt, model_validator
 
 from mpi_engine.experiment.base import Geometry, Milliseconds, Part, average, highest, steps
 from mpi_engine.experiment.effective import EffectiveTimeConstant
+from mpi_engine.experiment.health import Health
 from mpi_engine.experiment.inputs import Current, Input, OrnsteinUhlenbeck, Poisson, Recorded
 from mpi_engine.experiment.plasticity import Plasticity
 from mpi_engine.experiment.populations import Neuron, Population, Subpopulation
@@ -98,6 +99,8 @@ class Experiment(Part):
         Parts of populations, named.
     effective_time_constant : EffectiveTimeConstant, optional
         Makes another experiment of this one; see there.
+    health : Health
+        See `Health`.
     recording : Recording
         See `Recording`.
     """
@@ -113,6 +116,7 @@ class Experiment(Part):
     inputs: dict[Name, Input] = {}
     projections: dict[Name, Projection] = {}
     effective_time_constant: EffectiveTimeConstant | None = None
+    health: Health = Health()
     recording: Recording = Recording()
 
     @model_validator(mode="after")
