@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import json
 import logging
 import signal
 import sys
 import time
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 
 from mpi_engine.experiment import ExperimentError, load_experiment
@@ -61,7 +63,7 @@ def _do(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from mpi_engine.run.directory import DirectoryError  # noqa: PLC0415
 
     try:
-        return {"run": _run, "resume": _resume, "branch": _branch}[arguments.command](arguments, ranks)
+        return {"run": _run, "resume": _resume, "branch": _branch, "calibrate": _calibrate}[arguments.command](arguments, ranks)
     except WriteError as error:
         _complain(error)
         ranks.abort(DAMAGED)     # the other ranks wait for this one
@@ -96,6 +98,18 @@ def _branch(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from mpi_engine.run.job import branch  # noqa: PLC0415
 
     branch(arguments.run, arguments.output, arguments.at, arguments.set, ranks)
+    return DONE
+
+
+def _calibrate(arguments: argparse.Namespace, ranks: Ranks) -> int:
+    """Collective. Measure what a run takes."""
+    from mpi_engine.output.writers import choose_writer  # noqa: PLC0415
+    from mpi_engine.run.calibration import calibrate  # noqa: PLC0415
+
+    experiment = ranks.on_first(lambda: load_experiment(arguments.file, arguments.set))
+    measured = calibrate(experiment, arguments.output, ranks, choose_writer(ranks.comm))
+    if ranks.is_first:
+        (arguments.output / "calibration.json").write_text(json.dumps(asdict(measured)), encoding="utf-8")
     return DONE
 
 
@@ -135,7 +149,10 @@ def _parser() -> argparse.ArgumentParser:
         going_on.add_argument("run", type=Path, metavar="RUN", help="the run directory")
     branch.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="the new run's directory")
     branch.add_argument("--at", default="latest", metavar="MS", help="biological time of the checkpoint, or latest")
-    for changing in (run, resume, branch):
+    calibrate = commands.add_parser("calibrate", help="run an experiment for a moment, and note what that takes")
+    calibrate.add_argument("file", type=Path, help="the experiment, in TOML")
+    calibrate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the note goes")
+    for changing in (run, resume, branch, calibrate):
         changing.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key")
     for running in (run, resume):
         running.add_argument("--writer", choices=("parallel", "gather"), help="how the ranks write")
