@@ -15,8 +15,8 @@ from mpi_engine.output.difference import differences
 from mpi_engine.output.reader import RunError, open_run
 from mpi_engine.run.walltime import parse_duration
 from orchestration import doctor as health
-from orchestration import plan as planning
 from orchestration import inspection, progress, stopping
+from orchestration import plan as planning
 from orchestration.launcher import Outcome, prepare, prepare_resume
 
 app = typer.Typer(help="Distributed simulation of plastic, correlated, balanced spiking networks.")

@@ -13,6 +13,7 @@ from mpi_engine.experiment.base import (
     lowest,
     steps,
 )
+from mpi_engine.experiment.changes import find_changes, may_change
 from mpi_engine.experiment.effective import EffectiveTimeConstant
 from mpi_engine.experiment.experiment import Experiment, Run, Seed, blocks
 from mpi_engine.experiment.files import load_experiment, parse_experiment
@@ -96,10 +97,12 @@ __all__ = [
     "Weights",
     "average",
     "blocks",
+    "find_changes",
     "find_warnings",
     "highest",
     "load_experiment",
     "lowest",
+    "may_change",
     "parse_experiment",
     "steps",
 ]

@@ -1,6 +1,6 @@
 """Footprint: the bytes that a run takes in memory and on disk, reckoned from the experiment without running it.
 
-What Python, MPI and compiled code take themselves, and how many spikes there are, has to be measured: see `calibration`.
+What Python, MPI and compiled code take themselves, and how many spikes there are, is measured: see `calibration`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 
 from mpi_engine.dynamics.block import Plan
 from mpi_engine.dynamics.neurons import model_of, parameters_of
-from mpi_engine.dynamics.plasticity import DEPTH
+from mpi_engine.dynamics.plasticity import DEPTH, Trace
 from mpi_engine.experiment import Distribution, Experiment, UserSynapse, highest
 from mpi_engine.output.layout import JOINT
 
@@ -145,7 +145,7 @@ class Footprint:
         return times * in_degree * e.sizes[e.projections[name].target] * self._weight
 
     @property
-    def _post(self) -> list[str]:
+    def _post(self) -> list[Trace]:
         return list(self._plan.learning.postsynaptic)
 
     def _presynaptic(self, tables: bool = True) -> float:
@@ -166,7 +166,7 @@ class Footprint:
         """Bytes of a neuron's statistics: sums, and so many blocks that are complete (those of a segment)."""
         e, statistics = self._experiment, self._experiment.recording.statistics
         if statistics is None:
-            return 8
+            return 8.0
         if blocks is None:
             blocks = e.recording.segment_ms / statistics.block_ms
         variables, joint = len(e.variables_of(name)), self._joint(name)

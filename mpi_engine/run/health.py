@@ -7,12 +7,17 @@ variable counts, and of that the lowest id. Only a rank's memory is its own affa
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import psutil
 
-from mpi_engine.run.state import Common, Synapses, Variable
+from mpi_engine.output.writers import Writer
+from mpi_engine.run.state import Common, Synapses
 from mpi_engine.run.stepping import Stepping
+
+DUMP = "unhealthy.h5"
+"""The state in which a run was found unhealthy."""
 
 DERIVED = ("/history/", "/recorders/")
 """Groups of the state that hold copies and sums of what other groups hold."""
@@ -44,6 +49,14 @@ class Finding:
     words: str
 
 
+def write_dump(writer: Writer, directory: Path, simulation: Stepping, verdict: UnhealthyError) -> Path:
+    """Collective. Write the whole state of an unhealthy simulation, right after its records were taken."""
+    path, step = directory / DUMP, simulation.step
+    attributes = {"step": step, "time_ms": step * simulation.experiment.run.dt_ms, "verdict": str(verdict)}
+    writer.write(path, simulation.save(), attributes)
+    return path
+
+
 class Health:
     """Looks after a simulation.
 
@@ -62,9 +75,22 @@ class Health:
         self._before = simulation.progress.copy()
         simulation.state.append(Common.of("/health/progress", self._before, simulation.ranks))
 
-    def next_check(self, step: int) -> int:
-        """Step of the first check after a given one."""
-        return (step // self._interval + 1) * self._interval
+    def advance(self, last: int) -> int:
+        """Collective. Advance as `Stepping.advance` does, with the checks that are due on the way.
+
+        Raises
+        ------
+        UnhealthyError
+            On every rank, if something is wrong on any.
+        """
+        simulation, status, due = self._simulation, 0, 0
+        while not status and due < last:
+            due = min((simulation.step // self._interval + 1) * self._interval, last)
+            status = simulation.advance(due)
+            self.check()
+            if simulation.step < due:
+                break
+        return status
 
     def check(self) -> None:
         """Collective. Check what is due after the simulation's last step, if anything is.
@@ -140,9 +166,11 @@ class Health:
                 continue
             beyond = np.flatnonzero(~((low <= w) & (w <= high)))
             source, target = synapses.ends(beyond)
+            simulation, onto = self._simulation, self._experiment.projections[synapses.name].target
+            target += simulation.partition.span(onto, simulation.ranks.rank)[0]
             first = np.lexsort((source, target))[0]
             ids, value = (int(target[first]), int(source[first])), float(w[beyond[first]])
-            words = f"{synapses.path} from id {ids[1]} to id {ids[0]} is {value:.9g}, not within {low:.9g} and {high:.9g}"
+            words = f"{synapses.path} from id {ids[1]} to id {ids[0]} is {value:.9g}, not from {low:.9g} to {high:.9g}"
             remedy = "lower the learning rate, or change the bounds in health.weights_mv or the rule"
             return Finding(order, ids, value, f"{words}; {remedy}")
         return None
