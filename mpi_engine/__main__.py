@@ -67,12 +67,10 @@ def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
     except WriteError as error:
         _complain(error)
         ranks.abort(DAMAGED)     # the other ranks wait for this one
-    except (ExperimentError, DirectoryError, LaunchError, RunError) as error:
+    except (ExperimentError, DirectoryError, LaunchError, RunError, UnhealthyError) as error:
         if ranks.is_first:
             _complain(error)
-        return DAMAGED if isinstance(error, RunError) else WRONG
-    except UnhealthyError:     # the log has said it
-        return UNHEALTHY
+        return DAMAGED if isinstance(error, RunError) else UNHEALTHY if isinstance(error, UnhealthyError) else WRONG
     return DONE if path is not None else STOPPED
 
 
