@@ -64,15 +64,15 @@ class Footprint:
             datasets += 2
         if recording.rates:
             for name in (*e.sizes, *recording.rates.subpopulations):
-                population, _ = (name, None) if name in e.sizes else e.members(name)
+                population = name if name in e.sizes else e.subpopulations[name].population
                 columns = 1 + (len(e.variables_of(population)) if population in e.populations else 0)
                 total += duration // recording.rates.bin_ms * columns * 8
                 datasets += columns
         if recording.statistics:
             blocks = max(0.0, duration - recording.statistics.start_ms) // recording.statistics.block_ms
-            for name, population in e.populations.items():
+            for name in e.populations:
                 columns = 1 + 2 * len(e.variables_of(name)) + self._joint(name)
-                total += blocks * 8 * (2 + columns * population.size)
+                total += blocks * 8 * (2 + columns * e.sizes[name])
                 datasets += 2 + columns
         for name, traces in recording.traces.items():
             population, _ = e.members(name)

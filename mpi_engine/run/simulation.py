@@ -152,6 +152,7 @@ class Simulation(Stepping):
         for trains in self.trains.values():
             trains.start_at(self.step + 1)
         self._fill_trains(self.step + 1)
+        self.ranks.meet("prime")
         self._kernels.prime(self.step, self.exchange, *self._spikers())
 
     def save(self) -> list[Record]:
@@ -205,6 +206,7 @@ class Simulation(Stepping):
             ready = self._fill_trains(self.step + 2)
             end = min(end, ready - 1)
             arguments = self._arguments()
+            self.ranks.meet("block")
             self.step, status = self._kernels.block(self.step + 1, end, self.neurons.clock, self.exchange, *arguments)
             self._note_events()
         return status
