@@ -19,7 +19,7 @@ from rich.table import Table
 
 from mpi_engine.experiment import Experiment, ExperimentError, Problem, load_experiment
 from mpi_engine.run.calibration import Measurement
-from mpi_engine.run.footprint import Footprint
+from mpi_engine.run.footprint import CHECKPOINT, Footprint
 from orchestration.launcher import Engine, Outcome, count_cores, forwarded_signals, prepare
 from orchestration.progress import clock
 
@@ -61,7 +61,13 @@ class Plan:
     @property
     def memory_bytes(self) -> float:
         """Most memory of a rank; without what the program itself takes, if that was not measured."""
-        return sum(self.arrays.values()) + (self.measured.base_bytes if self.measured else 0)
+        return sum(self.arrays.values()) + self.program_bytes
+
+    @property
+    def program_bytes(self) -> float:
+        """Memory of a rank for all but arrays: Python, MPI, compiled code; zero if it was not measured."""
+        known = sum(size for what, size in self.arrays.items() if what != CHECKPOINT)
+        return 0.0 if self.measured is None else max(0.0, self.measured.memory_bytes - known)
 
     @property
     def wall_time_s(self) -> float | None:
@@ -137,7 +143,7 @@ def show(plan: Plan, file: Path, overrides: Sequence[str], console: Console) -> 
     """Print a plan, and the line that submits it as a batch job."""
     table = Table.grid(padding=(0, 2))
     each = ", ".join(f"{what} {decimal(round(size))}" for what, size in plan.arrays.items() if size >= 1e5)
-    base = f"program {decimal(plan.measured.base_bytes)}, " if plan.measured else "without the program itself: "
+    base = f"program {decimal(round(plan.program_bytes))}, " if plan.measured else "without the program itself: "
     table.add_row("memory a rank", decimal(round(plan.memory_bytes)), f"{base}{each}")
     kept = f"run.h5 {decimal(round(plan.run_file_bytes))}, a checkpoint {decimal(round(plan.checkpoint_bytes))}"
     table.add_row("disk", decimal(round(plan.disk_bytes)), f"at most; {kept}")

@@ -283,18 +283,17 @@ def _recorders(e: Experiment) -> Iterator[Problem]:
     for name, traces in recording.traces.items():
         if not _are_neurons(e, name):
             continue
-        _, ids = e.members(name)
-        key = f"recording.traces.{name}.neurons"
+        size, key = e.count(name), f"recording.traces.{name}.neurons"
         if isinstance(traces.neurons, int):
-            if traces.neurons > ids.size:
-                yield Problem(key, str(traces.neurons), f"{name} has only {ids.size} neurons; ask for fewer")
+            if traces.neurons > size:
+                yield Problem(key, str(traces.neurons), f"{name} has only {size} neurons; ask for fewer")
         elif not traces.neurons:
             yield Problem(key, "[]", "name at least one neuron, or leave the recorder out")
         else:
-            strangers = np.setdiff1d(traces.neurons, ids).tolist()
-            if strangers and name in e.populations:
-                yield Problem(key, str(strangers[-1]), f"{name} has only {ids.size} neurons, counted from 0")
-            elif strangers:
+            if name in e.populations:
+                if max(traces.neurons) >= size:
+                    yield Problem(key, str(max(traces.neurons)), f"{name} has only {size} neurons, counted from 0")
+            elif strangers := np.setdiff1d(traces.neurons, e.members(name)[1]).tolist():
                 remedy = f"is not in {name}; give ids within {e.subpopulations[name].population} of its members"
                 yield Problem(key, str(strangers[0]), remedy)
             if sorted(set(traces.neurons)) != traces.neurons:

@@ -32,8 +32,8 @@ class Measurement:
     ----------
     ranks : int
         Number of ranks.
-    base_bytes, memory_bytes : int
-        Memory of Python, MPI and compiled code alone, and of everything [B].
+    memory_bytes : int
+        Memory of the network with everything else, without a checkpoint [B].
     build_s, compile_s : float
         Time to draw the network, and to compile its step or load it from the cache [s].
     step_s, exchange_s : float
@@ -45,7 +45,6 @@ class Measurement:
     """
 
     ranks: int
-    base_bytes: int
     memory_bytes: int
     build_s: float
     compile_s: float
@@ -70,19 +69,18 @@ def calibrate(experiment: Experiment, directory: Path, ranks: Ranks, writer: Wri
     writer : Writer
         How they write.
     """
-    started, empty = time.monotonic(), _memory()
+    started = time.monotonic()
     simulation = Simulation(experiment, ranks)
-    built, with_network = time.monotonic(), _memory()
+    built = time.monotonic()
     simulation.compile()
-    compiled, with_kernels = time.monotonic(), _memory()
+    compiled = time.monotonic()
     simulation.start()
     step_s, rates_hz = _run(simulation)
-    memory = _memory()
+    memory = int(psutil.Process().memory_info().rss)
     seal_s, _ = _write(writer, directory, simulation.take_records())
     trial_s, trial_bytes = _write(writer, directory, [_trial(ranks)])
     return Measurement(
         ranks.size,
-        ranks.maximum(empty + with_kernels - with_network),
         ranks.maximum(memory),
         build_s=built - started,
         compile_s=compiled - built,
@@ -92,10 +90,6 @@ def calibrate(experiment: Experiment, directory: Path, ranks: Ranks, writer: Wri
         write_bytes_per_s=trial_bytes / max(trial_s - seal_s, 0.1 * trial_s),
         rates_hz=rates_hz,
     )
-
-
-def _memory() -> int:
-    return int(psutil.Process().memory_info().rss)
 
 
 def _run(simulation: Simulation) -> tuple[float, dict[str, float]]:

@@ -16,6 +16,9 @@ from mpi_engine.dynamics.plasticity import DEPTH, Trace
 from mpi_engine.experiment import Distribution, Experiment, UserSynapse, highest
 from mpi_engine.output.layout import JOINT
 
+CHECKPOINT = "a checkpoint while it is written"
+"""What the rest of the memory goes on beside."""
+
 _SPIKE_IN_MEMORY, _SPIKE_ON_DISK = 8, 16
 _DATASET_BYTES, _FILE_BYTES = 600, 8_000
 """Names, shapes, attributes and checksum of a dataset; provenance and seal of a file."""
@@ -53,7 +56,7 @@ class Footprint:
         records = sum(self._statistics(name) * local[name] for name in e.populations) + self._segment()
         saved = sum(self._saved_synapses(name) for name in e.plastic) / n_ranks
         return {"neurons": neurons, "synapses": synapses, "plasticity": traces + histories, "recorders": records,
-                "a checkpoint while it is written": saved}
+                CHECKPOINT: saved}
 
     def run_file(self) -> float:
         """Bytes of all that is recorded, as ``run.h5`` holds it at the end."""
