@@ -36,6 +36,9 @@ Part = tuple[tuple[int, ...], NDArray[Any]]
 _FORMAT = ("v108", "v110")
 
 
+_REMEDY = "make room on its disk or choose another; what was sealed before is whole"
+
+
 class WriteError(RunError):
     """A file that a rank cannot write, as on a full disk. The others may wait for it: the job must be aborted."""
 
@@ -91,8 +94,7 @@ class Writer(ABC):
         except RunError as error:
             raise WriteError(str(error)) from error
         except (OSError, RuntimeError) as error:
-            remedy = "make room on its disk or choose another; what was sealed before is whole"
-            raise WriteError(f"{path}: cannot be written ({reason_of(error)}); {remedy}") from error
+            raise WriteError(f"{path}: cannot be written ({reason_of(error)}); {_REMEDY}") from error
 
     def _fill(
         self, path: Path, records: Sequence[Record], attributes: Mapping[str, Any], slabs: Iterable[Slab] | None
@@ -113,13 +115,19 @@ class Writer(ABC):
         return extents
 
     def on_root(self, action: Callable[[], T]) -> T:
-        """Collective. Do something on rank 0; its result, or its exception, is every rank's."""
+        """Collective. Do something on rank 0; its result, or its exception, is every rank's.
+
+        Raises
+        ------
+        RunError
+            Where the disk does not let it be done.
+        """
         if self.comm is None:
-            return action()
+            return _on_disk(action)
         outcome: T | Exception | None = None
         if self.rank == 0:
             try:
-                outcome = action()
+                outcome = _on_disk(action)
             except Exception as error:
                 outcome = error
         outcome = self.comm.bcast(outcome)
@@ -264,6 +272,13 @@ def choose_writer(comm: MPI.Comm | None, name: Literal["parallel", "gather"] | N
     if comm is None or not parallel or name == "gather":
         return GatherWriter(comm)
     return ParallelWriter(comm)
+
+
+def _on_disk(action: Callable[[], T]) -> T:
+    try:
+        return action()
+    except OSError as error:
+        raise RunError(f"{error.filename}: cannot be used ({reason_of(error)}); {_REMEDY}") from error
 
 
 def _finish(partial: Path, path: Path, data: Sequence[tuple[int, int]]) -> None:

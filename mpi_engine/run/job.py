@@ -292,12 +292,19 @@ def _held(directory: RunDirectory | None, watcher: Watcher) -> Iterator[Watcher]
             directory.release()
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk leaves without a line: why the run ends is told elsewhere too."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
+        """Leave the line out."""
+
+
 @contextmanager
 def _log_file(directory: RunDirectory | None) -> Iterator[None]:
     if directory is None:
         yield
         return
-    handler = logging.FileHandler(directory.log, encoding="utf-8")
+    handler = _LogFile(directory.log, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:
