@@ -1,7 +1,7 @@
 """Two ways of writing one file from many ranks, with the same result.
 
-A file appears under its name only when it is whole: it is written under another name in the same directory, gets its
-manifest and its seal, is synced and then renamed.
+A file appears under its name only when it is whole: it is written under another name in the same directory, where its
+space is taken first, gets its manifest and its seal, is synced and then renamed.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Writer(ABC):
         try:
             extents = self._fill(partial, records, attributes, slabs)
             self.barrier()
-            self.on_root(lambda: _finish(partial, path, extents))
+            self.on_root(lambda: _finish(partial, path, extents), path)
         except RunError as error:
             raise WriteError(str(error)) from error
         except (OSError, RuntimeError) as error:
@@ -102,6 +102,7 @@ class Writer(ABC):
         """Collective. Write everything but the seal; where the data lie in the file is returned."""
         file = self._create(path)
         datasets = {} if file is None else _declare(file, records, attributes)
+        self.on_root(lambda: _take_space(path, records), path)
         written: Counter[str] = Counter()
         for name, start, values in slabs or ((record.path, record.start, record.values) for record in records):
             written[name] += 0 if values is None else values.size
@@ -114,20 +115,20 @@ class Writer(ABC):
             file.close()
         return extents
 
-    def on_root(self, action: Callable[[], T]) -> T:
+    def on_root(self, action: Callable[[], T], path: Path | None = None) -> T:
         """Collective. Do something on rank 0; its result, or its exception, is every rank's.
 
         Raises
         ------
         RunError
-            Where the disk does not let it be done.
+            Where the disk does not let it be done; about the path, if one is written.
         """
         if self.comm is None:
-            return _on_disk(action)
+            return _on_disk(action, path)
         outcome: T | Exception | None = None
         if self.rank == 0:
             try:
-                outcome = _on_disk(action)
+                outcome = _on_disk(action, path)
             except Exception as error:
                 outcome = error
         outcome = self.comm.bcast(outcome)
@@ -274,11 +275,19 @@ def choose_writer(comm: MPI.Comm | None, name: Literal["parallel", "gather"] | N
     return ParallelWriter(comm)
 
 
-def _on_disk(action: Callable[[], T]) -> T:
+def _on_disk(action: Callable[[], T], path: Path | None) -> T:
     try:
         return action()
     except OSError as error:
-        raise RunError(f"{error.filename}: cannot be used ({reason_of(error)}); {_REMEDY}") from error
+        what = f"{path}: cannot be written" if path else f"{error.filename or 'the run directory'}: cannot be used"
+        raise RunError(f"{what} ({reason_of(error)}); {_REMEDY}") from error
+
+
+def _take_space(path: Path, records: Sequence[Record]) -> None:
+    """Take the space of a file that is being written, so that a disk that is too full is known before the data."""
+    size = sum(int(np.prod(record.shape, dtype=np.int64)) * record.dtype.itemsize for record in records)
+    with path.open("rb+") as file:
+        os.posix_fallocate(file.fileno(), 0, max(size, 1))
 
 
 def _finish(partial: Path, path: Path, data: Sequence[tuple[int, int]]) -> None:

@@ -295,7 +295,7 @@ def _held(directory: RunDirectory | None, watcher: Watcher) -> Iterator[Watcher]
 class _LogFile(logging.FileHandler):
     """A log that a full disk leaves without a line: why the run ends is told elsewhere too."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
+    def handleError(self, record: logging.LogRecord) -> None:
         """Leave the line out."""
 
 

@@ -32,8 +32,8 @@ def whole(record: Record, ranks: Ranks) -> NDArray[Any]:
     """Collective. Put the ranks' slabs of a record together."""
     values = np.empty(record.shape, record.dtype)
     for start, slab in ranks.gather((record.start, record.values)):
-        if slab is not None and slab.size:
-            values[start[0] : start[0] + slab.shape[0]] = slab
+        if slab is not None:
+            values[tuple(slice(first, first + n) for first, n in zip(start, slab.shape, strict=True))] = slab
     return values
 
 
