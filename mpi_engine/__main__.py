@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import json
 import logging
 import signal
 import sys
 import time
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 
 from mpi_engine.experiment import ExperimentError, load_experiment
 from mpi_engine.network.ranks import LaunchError, Ranks, launched_size
 from mpi_engine.run.walltime import RESERVE_S, WallTime, parse_duration
-from mpi_engine.run.watcher import WATCHDOG_S, hold_signals
+from mpi_engine.run.watcher import SIGNALS, WATCHDOG_S, hold_signals
 
-DONE, WRONG, DAMAGED, BUG, STOPPED = 0, 2, 4, 70, 75
+DONE, WRONG, UNHEALTHY, DAMAGED, BUG, STOPPED = 0, 2, 3, 4, 70, 75
 
 _PR_SET_PDEATHSIG = 1
 
@@ -61,16 +63,18 @@ def _do(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from mpi_engine.output.reader import RunError  # noqa: PLC0415
     from mpi_engine.output.writers import WriteError  # noqa: PLC0415
     from mpi_engine.run.directory import DirectoryError  # noqa: PLC0415
+    from mpi_engine.run.health import UnhealthyError  # noqa: PLC0415
 
+    actions = {"run": _run, "resume": _resume, "branch": _branch, "calibrate": _calibrate}
     try:
-        return {"run": _run, "resume": _resume, "branch": _branch}[arguments.command](arguments, ranks)
+        return actions[arguments.command](arguments, ranks)
     except WriteError as error:
         _complain(error)
         ranks.abort(DAMAGED)     # the other ranks wait for this one
-    except (ExperimentError, DirectoryError, LaunchError, RunError) as error:
+    except (ExperimentError, DirectoryError, LaunchError, RunError, UnhealthyError) as error:
         if ranks.is_first:
             _complain(error)
-        return DAMAGED if isinstance(error, RunError) else WRONG
+        return DAMAGED if isinstance(error, RunError) else UNHEALTHY if isinstance(error, UnhealthyError) else WRONG
 
 
 def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
@@ -98,6 +102,18 @@ def _branch(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from mpi_engine.run.branch import branch  # noqa: PLC0415
 
     ranks.on_first(lambda: branch(arguments.run, arguments.output, arguments.at, arguments.set))
+    return DONE
+
+
+def _calibrate(arguments: argparse.Namespace, ranks: Ranks) -> int:
+    """Collective. Measure what a run takes."""
+    from mpi_engine.output.writers import choose_writer  # noqa: PLC0415
+    from mpi_engine.run.calibration import calibrate  # noqa: PLC0415
+
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)    # there is nothing to save before an end
+    experiment = ranks.on_first(lambda: load_experiment(arguments.file, arguments.set))
+    measured = calibrate(experiment, arguments.output, ranks, choose_writer(ranks.comm))
+    ranks.on_first(lambda: (arguments.output / "calibration.json").write_text(json.dumps(asdict(measured))))
     return DONE
 
 
@@ -139,7 +155,10 @@ def _parser() -> argparse.ArgumentParser:
         going_on.add_argument("run", type=Path, metavar="RUN", help="the run directory")
     branch.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="the new run's directory")
     branch.add_argument("--at", default="latest", metavar="MS", help="biological time of the checkpoint, or latest")
-    for changing in (run, resume, branch):
+    calibrate = commands.add_parser("calibrate", help="run an experiment for a moment, and note what that takes")
+    calibrate.add_argument("file", type=Path, help="the experiment, in TOML")
+    calibrate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the note goes")
+    for changing in (run, resume, branch, calibrate):
         changing.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key")
     for running in (run, resume):
         running.add_argument("--writer", choices=("parallel", "gather"), help="how the ranks write")

@@ -16,6 +16,7 @@ from mpi_engine.output.reader import RunError, open_run
 from mpi_engine.run.walltime import parse_duration
 from orchestration import doctor as health
 from orchestration import inspection, progress, stopping
+from orchestration import plan as planning
 from orchestration.launcher import Outcome, prepare, prepare_resume
 
 app = typer.Typer(help="Distributed simulation of plastic, correlated, balanced spiking networks.")
@@ -49,6 +50,16 @@ def check(file: ExperimentFile, overrides: Overrides = None) -> None:
     print(experiment.to_toml(), end="")
     for warning in find_warnings(experiment):
         progress.say(_errors, f"warning: {file}: {warning}")
+
+
+@app.command()
+def plan(
+    file: ExperimentFile,
+    ranks: Annotated[int, typer.Option("-n", metavar="RANKS", help="Number of MPI ranks.")] = 1,
+    overrides: Overrides = None,
+) -> None:
+    """Reckon the memory, disk and time of a run, and how many ranks pay; it is tried for a moment."""
+    planning.show(planning.make_plan(file, ranks, overrides or ()), file, overrides or (), _console)
 
 
 @app.command()

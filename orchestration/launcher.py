@@ -82,6 +82,8 @@ class Launch:
         Time after which the engine has to be over [s]; that of the batch job if not given.
     reserve_s : float, optional
         Time to leave before that limit [s]; the engine's own if not given.
+    only_calibrates : bool
+        Whether the engine only measures what a run takes.
     """
 
     file: Path | None
@@ -91,11 +93,12 @@ class Launch:
     writer: str | None = None
     max_walltime_s: float | None = None
     reserve_s: float | None = None
+    only_calibrates: bool = False
 
     @property
     def action(self) -> str:
-        """The engine's word for it: ``run`` or ``resume``."""
-        return "resume" if self.file is None else "run"
+        """The engine's word for it: ``run``, ``resume`` or ``calibrate``."""
+        return "calibrate" if self.only_calibrates else "resume" if self.file is None else "run"
 
     def command(self) -> list[str]:
         """Spell the command that starts the engine, mpirun included if there is more than one rank."""

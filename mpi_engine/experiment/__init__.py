@@ -13,7 +13,7 @@ from mpi_engine.experiment.base import (
     lowest,
     steps,
 )
-from mpi_engine.experiment.changes import CONTINUABLE, find_changes
+from mpi_engine.experiment.changes import find_changes, may_change
 from mpi_engine.experiment.effective import EffectiveTimeConstant
 from mpi_engine.experiment.experiment import Experiment, Run, Seed, blocks
 from mpi_engine.experiment.files import load_experiment, parse_experiment
@@ -50,7 +50,6 @@ from mpi_engine.experiment.recording import Rates, Recording, Statistics, Traces
 from mpi_engine.experiment.warnings import find_warnings
 
 __all__ = [
-    "CONTINUABLE",
     "AdaptiveExponential",
     "Current",
     "Distribution",
@@ -103,6 +102,7 @@ __all__ = [
     "highest",
     "load_experiment",
     "lowest",
+    "may_change",
     "parse_experiment",
     "steps",
 ]

@@ -99,7 +99,8 @@ def parse_experiment(
         experiment = Experiment.model_validate(table)
     except ValidationError as error:
         problems = [_problem(details) for details in error.errors()]
-        problems += _problems_of_valid_parts(table, error, directory)
+        if not any(details["loc"] == (part,) for part in _NAMED_PARTS for details in error.errors()):
+            problems += _problems_of_valid_parts(table, error, directory)    # else every reference would be wrong
         raise ExperimentError(_unique(problems), origin) from None
     experiment, problems = _resolve(experiment, directory)
     if problems:
@@ -191,7 +192,7 @@ def _problem(details: ErrorDetails) -> Problem:
     tag = ""
     if location[:1] and location[0] in _TAGGED and len(location) > 2 and kind != "union_tag_not_found":
         tag = location.pop(2)     # by which pydantic chose the kind
-    location = [part for part, following in zip(location, [*location[1:], ""], strict=True) if part != following]
+    location = [part for part, following in zip(location, [*location[1:], None], strict=True) if part != following]
     # members of a union that pydantic tried
     chosen = ("number", "uniform", "normal", "lognormal", "matrix", "formula", "int", "constrained-int")
     location = [part for part in location if part not in chosen and not part.startswith("list[")]
@@ -205,6 +206,8 @@ def _problem(details: ErrorDetails) -> Problem:
             key, shown = f"{key}.{context['discriminator'].strip(chr(39))}", repr(context["tag"])
     elif kind == "union_tag_not_found":
         key, shown, remedy = f"{key}.{context['discriminator'].strip(chr(39))}", "", "is required; add it"
+    elif kind == "too_short" and isinstance(given, dict):
+        remedy = "is empty; name at least one"
     elif kind == "value_error":
         remedy = str(context["error"])
     else:

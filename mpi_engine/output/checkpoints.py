@@ -107,6 +107,15 @@ def write_checkpoint(
     return path
 
 
+def find_misfit(path: Path) -> str | None:
+    """Say why a file cannot be gone on from as its name says, without a look at its data; None if it can."""
+    try:
+        step = Checkpoint(path).step
+    except RunError as error:
+        return str(error)
+    return None if step == int(path.stem) else f"{path}: is the checkpoint of step {step}; remove it, or name it so"
+
+
 def find_checkpoint_damage(writer: Writer, path: Path) -> str | None:
     """Collective. Compare a checkpoint with its manifest, each rank a share; say what is wrong, if anything."""
     problem = None
@@ -116,7 +125,7 @@ def find_checkpoint_damage(writer: Writer, path: Path) -> str | None:
             for name, digest in list(pairs)[writer.rank :: writer.size]:
                 if name.decode() not in file or checksum(file[name.decode()]) != digest.decode():
                     problem = f"{path}: {name.decode()} is missing or damaged"
-        Checkpoint(path)
+        problem = problem or find_misfit(path)
     except RunError as error:
         problem = str(error)
     return next(filter(None, writer.allgather(problem)), None)

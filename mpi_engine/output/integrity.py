@@ -34,7 +34,7 @@ def reason_of(error: Exception) -> str:
     return told[1] if told else getattr(error, "strerror", None) or " ".join(str(error).split())
 
 
-def checksum(dataset: h5py.Dataset, start: int = 0, stop: int | None = None) -> str:
+def checksum(dataset: h5py.Dataset | NDArray[Any], start: int = 0, stop: int | None = None) -> str:
     """Digest the type, shape and bytes of a dataset, or of its rows from `start` to `stop`; BLAKE2b, 128 bits."""
     rows = dataset.shape[:1] and (len(range(*slice(start, stop).indices(dataset.shape[0]))),)
     digest = hashlib.blake2b(f"{dataset.dtype.str}{rows + dataset.shape[1:]}".encode(), digest_size=16)

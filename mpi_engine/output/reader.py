@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mpi_engine.experiment import Experiment, ExperimentError, parse_experiment
 from mpi_engine.experiment.problems import suggest
+from mpi_engine.output.checkpoints import checkpoints, find_misfit
 from mpi_engine.output.integrity import RunError
 from mpi_engine.output.layout import JOINT, NETWORK, PROVENANCE, RATES, REPORT, SPIKES, STATISTICS, TRACES, WEIGHTS
 from mpi_engine.output.recorded import Degrees, Moments, Rates, Spikes, Statistics, Traces, Weights
@@ -166,7 +167,9 @@ class RunReader:
     def verify(self) -> list[str]:
         """Compare all files with their manifests; a line a problem, empty if everything is as it was written."""
         files = self._files()
-        problems = [problem for path in files for problem in find_damage(path)]
+        saved = checkpoints(self.path) if self.path.is_dir() else []
+        problems = [problem for path in (*files, *saved) for problem in find_damage(path)]
+        problems += [problem for path in saved if (problem := find_misfit(path)) and problem not in problems]
         if not problems and files:
             try:
                 Sealed(files)

@@ -81,10 +81,14 @@ def find_damage(path: Path) -> list[str]:
             names = [name.decode() for name in file[f"{MANIFEST}/dataset"][()]]
             for name, digest in zip(names, file[f"{MANIFEST}/checksum"][()], strict=True):
                 if name not in file or checksum(file[name]) != digest.decode():
-                    problems.append(f"{path}: {name} is missing or damaged; restore the file from a copy, or run again")
+                    problems.append(_damaged(path, name))
     except RunError as error:
         problems.append(str(error))
     return problems
+
+
+def _damaged(path: Path, dataset: str) -> str:
+    return f"{path}: {dataset} is missing or damaged; restore the file from a copy, or run again"
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,8 @@ class Contents:
 def read_contents(path: Path) -> Contents:
     """Read what a sealed file holds; raises `RunError` like `open_sealed`."""
     with open_sealed(path) as file:
+        if not {"first_step", "last_step"} <= set(file.attrs):
+            raise RunError(f"{path}: is neither a segment nor a run file; restore it from a copy, or run again")
         group = file[MANIFEST]
         names = [name.decode() for name in group["dataset"][()]]
         columns = zip(names, group["checksum"][()], group["grows"][()], strict=True)
@@ -202,7 +208,7 @@ class Sealed:
         return (int(self.offsets(path)[-1]), *own[1:]) if own else ()
 
     def read(self, paths: Sequence[str], start: int = 0, stop: int = sys.maxsize) -> list[NDArray[Any]]:
-        """Read datasets, or the rows of each from `start` to `stop`."""
+        """Read datasets, or the rows of each from `start` to `stop`; raises `RunError` if one read whole is damaged."""
         parts: dict[str, list[NDArray[Any]]] = {path: [] for path in paths}
         offsets = {path: self.offsets(path) for path in paths}
         for index, file_path in enumerate(self.files):
@@ -212,7 +218,11 @@ class Sealed:
                 with open_sealed(file_path) as file:
                     for path, (low, high) in wanted.items():
                         dataset = file[path]
-                        parts[path].append(dataset[low:high] if dataset.shape else np.atleast_1d(dataset[()]))
+                        values = dataset[low:high] if dataset.shape else np.asarray(dataset[()], dataset.dtype)
+                        whole = values.shape == dataset.shape
+                        if whole and checksum(values) != self.manifests[index][path].checksum:
+                            raise RunError(_damaged(file_path, path))
+                        parts[path].append(np.atleast_1d(values))
         return [self._join(path, parts[path]) for path in paths]
 
     def _join(self, path: str, parts: list[NDArray[Any]]) -> NDArray[Any]:

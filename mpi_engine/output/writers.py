@@ -36,6 +36,9 @@ Part = tuple[tuple[int, ...], NDArray[Any]]
 _FORMAT = ("v108", "v110")
 
 
+_REMEDY = "make room on its disk or choose another; what was sealed before is whole"
+
+
 class WriteError(RunError):
     """A file that a rank cannot write, as on a full disk. The others may wait for it: the job must be aborted."""
 
@@ -87,12 +90,11 @@ class Writer(ABC):
         try:
             extents = self._fill(partial, records, attributes, slabs)
             self.barrier()
-            self.on_root(lambda: _finish(partial, path, extents))
+            self.on_root(lambda: _finish(partial, path, extents), path)
         except RunError as error:
             raise WriteError(str(error)) from error
         except (OSError, RuntimeError) as error:
-            remedy = "make room on its disk or choose another; what was sealed before is whole"
-            raise WriteError(f"{path}: cannot be written ({reason_of(error)}); {remedy}") from error
+            raise WriteError(f"{path}: cannot be written ({reason_of(error)}); {_REMEDY}") from error
 
     def _fill(
         self, path: Path, records: Sequence[Record], attributes: Mapping[str, Any], slabs: Iterable[Slab] | None
@@ -100,7 +102,7 @@ class Writer(ABC):
         """Collective. Write everything but the seal; where the data lie in the file is returned."""
         file = self._create(path)
         datasets = {} if file is None else _declare(file, records, attributes)
-        self.on_root(lambda: _take_space(path, records))
+        self.on_root(lambda: _take_space(path, records), path)
         written: Counter[str] = Counter()
         for name, start, values in slabs or ((record.path, record.start, record.values) for record in records):
             written[name] += 0 if values is None else values.size
@@ -113,14 +115,20 @@ class Writer(ABC):
             file.close()
         return extents
 
-    def on_root(self, action: Callable[[], T]) -> T:
-        """Collective. Do something on rank 0; its result, or its exception, is every rank's."""
+    def on_root(self, action: Callable[[], T], path: Path | None = None) -> T:
+        """Collective. Do something on rank 0; its result, or its exception, is every rank's.
+
+        Raises
+        ------
+        RunError
+            Where the disk does not let it be done; about the path, if one is written.
+        """
         if self.comm is None:
-            return action()
+            return _on_disk(action, path)
         outcome: T | Exception | None = None
         if self.rank == 0:
             try:
-                outcome = action()
+                outcome = _on_disk(action, path)
             except Exception as error:
                 outcome = error
         outcome = self.comm.bcast(outcome)
@@ -265,6 +273,14 @@ def choose_writer(comm: MPI.Comm | None, name: Literal["parallel", "gather"] | N
     if comm is None or not parallel or name == "gather":
         return GatherWriter(comm)
     return ParallelWriter(comm)
+
+
+def _on_disk(action: Callable[[], T], path: Path | None) -> T:
+    try:
+        return action()
+    except OSError as error:
+        what = f"{path}: cannot be written" if path else f"{error.filename or 'the run directory'}: cannot be used"
+        raise RunError(f"{what} ({reason_of(error)}); {_REMEDY}") from error
 
 
 def _take_space(path: Path, records: Sequence[Record]) -> None:

@@ -18,6 +18,7 @@ from mpi_engine.output.provenance import provenance
 from mpi_engine.output.segments import consolidate, seal
 from mpi_engine.output.writers import Writer, choose_writer
 from mpi_engine.run.directory import DirectoryError, RunDirectory, read_parent
+from mpi_engine.run.health import Health, UnhealthyError, write_dump
 from mpi_engine.run.resumption import change_experiment, find_start, finished_step
 from mpi_engine.run.simulation import Simulation
 from mpi_engine.run.stepping import Stepping
@@ -165,7 +166,7 @@ class Job:
         if checkpoint is None or checkpoint.step < self._experiment.n_steps:
             simulation = self._prepare(checkpoint)
             if simulation is not None:
-                self._advance(simulation)
+                self._advance_in_health(simulation)
             if simulation is None or simulation.step < self._experiment.n_steps:
                 reason = self._watcher.why_to_stop()
                 self._watcher.enter("stopped")
@@ -199,6 +200,7 @@ class Job:
         log.info("building %s neurons on %d ranks", f"{e.n_neurons:,}", ranks.size)
         with self._timings.phase("build"):
             simulation = Simulation(e, ranks)
+            self._health = Health(simulation)
         synapses = sum(int(ranks.sum(rows.in_degree.sum(keepdims=True))[0]) for rows in simulation.rows.values())
         log.info("built %s synapses in %.1f s", f"{synapses:,}", self._timings["build"])
         if self._watcher.why_to_stop():
@@ -217,6 +219,17 @@ class Job:
             log.info("going on from %s", checkpoint.path)
         return simulation
 
+    def _advance_in_health(self, simulation: Stepping) -> None:
+        """Collective. Advance; where the state is unhealthy, save it beside the last checkpoint, which stays."""
+        try:
+            self._advance(simulation)
+        except UnhealthyError as verdict:
+            if simulation.recorded < simulation.step:
+                self._seal(simulation, simulation.recorded)
+            write_dump(self._writer, self._directory, simulation, verdict)
+            log.error("%s", verdict)
+            raise
+
     def _advance(self, simulation: Stepping) -> None:
         """Collective. Advance to the end, or to where a stop is agreed upon, and save what was recorded and the state.
 
@@ -231,15 +244,21 @@ class Job:
             edges = [(first // length + 1) * length for length in (segment, every)]
             self._watcher.enter("running", simulation)
             with self._timings.phase("run"):
-                status = simulation.advance(min(*edges, e.n_steps))
-            self._watcher.enter("writing")
-            with self._timings.phase("write"):
-                seal(self._writer, self._directory, first, simulation.step, e.run.dt_ms, simulation.take_records())
+                status = self._health.advance(min(*edges, e.n_steps))
+            self._seal(simulation, first)
             if status & (STOP | CHECKPOINT) or simulation.step % every == 0 or simulation.step == e.n_steps:
+                self._health.check_all()
                 self._checkpoint(simulation)
         done_s = (simulation.step - first_of_all) * e.run.dt_ms * 1e-3
         log.info("ran %.1f s in %.1f s (%.2f biological seconds a second), written in %.1f s", done_s,
                  self._timings["run"], done_s / self._timings["run"], self._timings["write"])
+
+    def _seal(self, simulation: Stepping, first: int) -> None:
+        """Collective. Seal the segment that begins after a step."""
+        self._watcher.enter("writing")
+        with self._timings.phase("write"):
+            dt_ms = self._experiment.run.dt_ms
+            seal(self._writer, self._directory, first, simulation.step, dt_ms, simulation.take_records())
 
     def _checkpoint(self, simulation: Stepping) -> None:
         self._watcher.enter("checkpointing")
@@ -273,12 +292,19 @@ def _held(directory: RunDirectory | None, watcher: Watcher) -> Iterator[Watcher]
             directory.release()
 
 
+class _LogFile(logging.FileHandler):
+    """A log that a full disk leaves without a line: why the run ends is told elsewhere too."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Leave the line out."""
+
+
 @contextmanager
 def _log_file(directory: RunDirectory | None) -> Iterator[None]:
     if directory is None:
         yield
         return
-    handler = logging.FileHandler(directory.log, encoding="utf-8")
+    handler = _LogFile(directory.log, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     log.addHandler(handler)
     try:

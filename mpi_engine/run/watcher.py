@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -119,7 +120,8 @@ class Watcher:
         signal.set_wakeup_fd(-1)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        self._beat()
+        with suppress(OSError):    # of a full disk, the writers tell
+            self._beat()
 
     def enter(self, phase: str, simulation: Stepping | None = None) -> None:
         """Say what the rank does from now on; with a simulation, watch that.
