@@ -15,7 +15,7 @@ from typing import IO
 from distributed import Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
-from mpi_engine.run.directory import living_holder
+from mpi_engine.run.directory import EXPERIMENT_FILE, living_holder
 from orchestration.launcher import Engine, Launch, Outcome
 from orchestration.ledger import Claim, Ledger, State
 
@@ -142,7 +142,7 @@ class _Recipe:
 
     def __enter__(self) -> Launch:
         order = self._order
-        if (order.run_directory / "experiment.toml").exists():
+        if (order.run_directory / EXPERIMENT_FILE).exists():
             return Launch(None, order.run_directory, order.ranks)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(order.experiment, encoding="utf-8")
