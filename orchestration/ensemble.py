@@ -56,7 +56,7 @@ class Ensemble:
         self._entries: dict[str, Entry] = {}
         self._tally = Tally(sweep, self._entries)
         self._waiting: deque[Member] = deque()
-        self._in_flight: dict[str, tuple[Member, Future]] = {}
+        self._in_flight: dict[str, tuple[Member, Future[None]]] = {}
         self._elsewhere: dict[str, Member] = {}
         self._retries: Counter[str] = Counter()
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
@@ -110,8 +110,8 @@ class Ensemble:
     def _look(self) -> None:
         """See how things stand outside: the workers, the runs in flight, those of other drivers, requests to stop."""
         if self._client.status == "closed":
-            raise ExperimentError([Problem("--on", self._client.scheduler.address, "the scheduler is gone; "
-                                           "start another, and run the sweep again")], "command")
+            problem = Problem("--on", "", "the scheduler is gone; start another, and run the sweep again")
+            raise ExperimentError([problem], "command")
         if self._ledger.last_cancellation() != self._cancellation:
             self._requests = max(self._requests, 1)
         if self._requests != self._tally.requests:

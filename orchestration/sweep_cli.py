@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
+import psutil
 import typer
 from rich.console import Console
 from rich.filesize import decimal
 from rich.live import Live
 
-from mpi_engine.experiment import ExperimentError
 from orchestration.launcher import Outcome, check_ranks, count_cores
 from orchestration.ledger import Ledger, State
 from orchestration.progress import PLAIN, say
@@ -94,8 +94,10 @@ def collect(
 
     sweep = read_sweep(file)
     path = output or sweep.directory.with_suffix(".nc")
-    read_bytes = collection.save(collection.collect(sweep, only or collection.GROUPS, incomplete), path)
-    _say(f"{path} ({decimal(path.stat().st_size)}), from {decimal(read_bytes)} read of the runs")
+    process = psutil.Process()
+    before = process.io_counters().read_chars
+    collection.save(collection.collect(sweep, only or collection.GROUPS, incomplete), path)
+    _say(f"{path} ({decimal(path.stat().st_size)}); {decimal(process.io_counters().read_chars - before)} read")
 
 
 def _drive(file: Path, on: str, slots: int | None, retry: bool) -> None:
