@@ -173,7 +173,7 @@ def prepare_resume(
     check_holds_run(directory)
     ranks = read_status(directory).get("ranks", 1) if ranks is None else ranks
     launch = Launch(None, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s)
-    _refuse(list(_problems_of_ranks(ranks)))
+    check_ranks(ranks)
     _check_limit(launch)
     return launch
 
@@ -197,6 +197,11 @@ def read_status(directory: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     return status
+
+
+def check_ranks(ranks: int) -> None:
+    """Refuse a number of ranks that cannot be started here; raises `ExperimentError`."""
+    _refuse(list(_problems_of_ranks(ranks)))
 
 
 def _refuse(problems: list[Problem]) -> None:

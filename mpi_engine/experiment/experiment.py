@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from math import inf
 from typing import Annotated, Any, Literal, Self
 
@@ -330,8 +331,13 @@ class Experiment(Part):
     @property
     def hash(self) -> str:
         """SHA-256 of the resolved experiment without title and checkpoints; files count by content, not by path."""
-        checkpoints = {key for key in Run.model_fields if key.startswith("checkpoint_")}
+        return self.hashes([self.seed])[0]
+
+    def hashes(self, seeds: Iterable[Seed]) -> list[str]:
+        """Give the hashes that the experiment has with other seeds, without spelling it anew for each."""
         paths = {name: {source.data_key} for name, source in self.trains.items()}
-        left_out: Any = {"title": True, "run": checkpoints, "inputs": paths, "effective_time_constant": {"run"}}
-        text = tomli_w.dumps(self.model_dump(exclude_none=True, exclude=left_out))
-        return hashlib.sha256(text.encode()).hexdigest()
+        left_out: Any = {"title": True, "seed": True, "inputs": paths, "effective_time_constant": {"run"}}
+        left_out["run"] = {key for key in Run.model_fields if key.startswith("checkpoint_")}
+        rest = tomli_w.dumps(self.model_dump(exclude_none=True, exclude=left_out))
+        texts = (f"{tomli_w.dumps({'seed': seed.model_dump()})}\n{rest}" for seed in seeds)
+        return [hashlib.sha256(text.encode()).hexdigest() for text in texts]
