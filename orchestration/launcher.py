@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Literal, Self
 
 import psutil
 
@@ -32,6 +32,8 @@ STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """What asks a command to stop its engine; SIGUSR1 is the batch system's word that time is running out."""
 
 _ESCALATION = (signal.SIGUSR1, signal.SIGTERM, signal.SIGKILL)
+
+Launcher = Literal["mpirun", "srun", "sbatch"]
 
 _LAUNCHERS_PREFIXES = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "SLURM_STEP", "SLURM_SRUN_", "SLURM_PMI", "SLURM_CPU_BIND")
 _LAUNCHERS_NAMES = {
@@ -81,6 +83,9 @@ class Launch:
         Time after which the engine has to be over [s]; that of the batch job if not given.
     reserve_s : float, optional
         Time to leave before that limit [s]; the engine's own if not given.
+    launcher : {"mpirun", "srun", "sbatch"}
+        What starts the ranks: mpirun, here or on the nodes of the batch job that this is in; a job step of that job; a
+        batch job of its own.
     """
 
     file: Path | None
@@ -90,6 +95,7 @@ class Launch:
     writer: str | None = None
     max_walltime_s: float | None = None
     reserve_s: float | None = None
+    launcher: Launcher = "mpirun"
 
     @property
     def action(self) -> str:
@@ -97,7 +103,9 @@ class Launch:
         return "resume" if self.file is None else "run"
 
     def command(self) -> list[str]:
-        """Spell the command that starts the engine, mpirun included if there is more than one rank."""
+        """Spell the command that starts the engine, what starts its ranks included."""
+        if self.launcher == "sbatch":
+            return self._command_of_a_job()
         command = [sys.executable, "-m", "mpi_engine", self.action]
         command += [str(self.directory)] if self.file is None else [str(self.file), "-o", str(self.directory)]
         for override in self.overrides:
@@ -105,7 +113,24 @@ class Launch:
         options = {"writer": self.writer, "max-walltime": self.max_walltime_s, "reserve": self.reserve_s}
         for option, value in options.items():
             command += [] if value is None else [f"--{option}", str(value)]
+        if self.launcher == "srun":
+            plugin = os.environ.get("SLURM_MPI_TYPE")
+            how = [] if plugin is None else [f"--mpi={plugin}"]
+            return ["srun", f"--ntasks={self.ranks}", "--kill-on-bad-exit=1", *how, *command]
         return command if self.ranks == 1 else [str(find_mpirun()), "-n", str(self.ranks), *command]
+
+    def _command_of_a_job(self) -> list[str]:
+        """Spell the command that submits the engine, goes on with it from job to job, and waits for its end."""
+        batch = [sys.executable, "-m", "orchestration.batch"]
+        if self.file is None:
+            job = ["run", str(self.directory.absolute())]
+        else:
+            job = ["run", str(self.file.absolute()), "-o", str(self.directory.absolute())]
+        for override in self.overrides:
+            job += ["--set", override]
+        for option, value in {"writer": self.writer, "reserve": self.reserve_s}.items():
+            job += [] if value is None else [f"--{option}", str(value)]
+        return [*batch, "submit", str(self.ranks), str(self.directory), *job]
 
 
 def prepare(
@@ -116,12 +141,13 @@ def prepare(
     writer: str | None = None,
     max_walltime_s: float | None = None,
     reserve_s: float | None = None,
+    launcher: Launcher = "mpirun",
 ) -> Launch:
     """Check everything that can be checked before ranks are started, and write nothing.
 
     Parameters
     ----------
-    file, directory, ranks, overrides, writer, max_walltime_s, reserve_s
+    file, directory, ranks, overrides, writer, max_walltime_s, reserve_s, launcher
         See `Launch`. Without a directory: ``runs/<name of the file>-<start of the experiment's hash>``.
 
     Returns
@@ -136,8 +162,8 @@ def prepare(
     """
     experiment = load_experiment(file, overrides)
     directory = directory or Path("runs") / f"{file.stem}-{experiment.hash[:8]}"
-    launch = Launch(file, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s)
-    _refuse([*_problems_of_directory(directory), *_problems_of_ranks(ranks)])
+    launch = Launch(file, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s, launcher)
+    _refuse([*_problems_of_directory(directory), *_problems_of_ranks(ranks, launcher)])
     _check_limit(launch)
     return launch
 
@@ -149,12 +175,13 @@ def prepare_resume(
     writer: str | None = None,
     max_walltime_s: float | None = None,
     reserve_s: float | None = None,
+    launcher: Launcher = "mpirun",
 ) -> Launch:
     """Check what can be checked before ranks are started to go on with a run.
 
     Parameters
     ----------
-    directory, ranks, overrides, writer, max_walltime_s, reserve_s
+    directory, ranks, overrides, writer, max_walltime_s, reserve_s, launcher
         See `Launch`. As many ranks as before if not given.
 
     Returns
@@ -169,8 +196,8 @@ def prepare_resume(
     if not (directory / "experiment.toml").exists():
         _refuse([Problem("RUN", str(directory), "holds no run; name the directory that steelyard run has written to")])
     ranks = read_status(directory).get("ranks", 1) if ranks is None else ranks
-    launch = Launch(None, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s)
-    _refuse(list(_problems_of_ranks(ranks)))
+    launch = Launch(None, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s, launcher)
+    _refuse(list(_problems_of_ranks(ranks, launcher)))
     _check_limit(launch)
     return launch
 
@@ -206,9 +233,14 @@ def _problems_of_directory(directory: Path) -> Iterator[Problem]:
         yield Problem("-o", str(directory), "is not empty; name a new directory")
 
 
-def _problems_of_ranks(ranks: int) -> Iterator[Problem]:
+def _problems_of_ranks(ranks: int, launcher: Launcher) -> Iterator[Problem]:
     if ranks < 1:
         yield Problem("-n", str(ranks), "a run has at least one rank; give 1 or more")
+    elif launcher != "mpirun":
+        if shutil.which(launcher) is None:
+            yield Problem("--launcher", launcher, "is not on the PATH; load your site's SLURM, or take mpirun")
+        elif launcher == "srun" and "SLURM_JOB_ID" not in os.environ:
+            yield Problem("--launcher", launcher, "makes a step of a batch job, and this is in none; take mpirun")
     elif ranks > 1 and find_mpirun() is None:
         yield Problem("-n", str(ranks), "there is no mpirun on the PATH; load an MPI, or take -n 1")
     elif ranks > 1 and importlib.util.find_spec("mpi4py") is None:

@@ -1,0 +1,147 @@
+"""SLURM's commands: submit, look at, signal and requeue jobs, with patience for a controller that is busy."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mpi_engine.experiment import ExperimentError, Problem
+
+PATIENCE_S = 600.0
+"""A controller that has not answered for so long [s] is given up."""
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
+_BUSY = re.compile(
+    r"Socket timed out|Unable to contact slurm controller|Zero Bytes were transmitted|temporarily|"
+    r"Connection refused|Connection timed out|Transport endpoint|try again|Job/step already completing"
+)
+_UNKNOWN_JOB = "Invalid job id"
+_ENDED = {
+    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "TIMEOUT",
+}  # fmt: skip
+
+log = logging.getLogger("steelyard")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What SLURM says of a job.
+
+    Parameters
+    ----------
+    id : str
+        Its number.
+    state : str
+        SLURM's word, like ``RUNNING``; ``FORGOTTEN`` when it has ended so long ago that SLURM knows no more.
+    exit_code : int
+        Exit code, or 128 plus the number of the signal that ended it; 0 as long as it runs.
+    """
+
+    id: str
+    state: str
+    exit_code: int = 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it will not run again."""
+        return self.state in _ENDED or self.state == "FORGOTTEN"
+
+
+def submit(command: Sequence[str], options: Sequence[str] = ()) -> str:
+    """Submit a batch job and return its number.
+
+    Parameters
+    ----------
+    command : sequence of str
+        The script and its arguments.
+    options : sequence of str
+        Options of sbatch; the variables of its environment, like ``SBATCH_PARTITION``, count as well.
+
+    Raises
+    ------
+    ExperimentError
+        If there is no sbatch, or SLURM refuses the job.
+    """
+    return _ask("sbatch", "--parsable", *options, *command).strip().partition(";")[0]
+
+
+def check_script(script: str) -> None:
+    """Let SLURM judge a job script, and start nothing.
+
+    Raises
+    ------
+    ExperimentError
+        If there is no sbatch, or SLURM would refuse the job: an unknown partition, too long a time limit.
+    """
+    _ask("sbatch", "--test-only", script=script)
+
+
+def find_job(job: str) -> Job:
+    """Ask for the state of a job."""
+    try:
+        lines = _ask("scontrol", "show", "job", "--oneliner", job)
+    except ExperimentError as error:
+        if _UNKNOWN_JOB not in str(error):
+            raise
+        return Job(job, "FORGOTTEN")
+    fields = dict(field.partition("=")[::2] for field in lines.split())
+    code, _, number = fields["ExitCode"].partition(":")
+    return Job(job, fields["JobState"], int(code) or (128 + int(number) if int(number) else 0))
+
+
+def wait_for_end(job: str) -> Job:
+    """Wait until a job has ended, and ask ever less often."""
+    pause_s = _FIRST_PAUSE_S
+    while not (found := find_job(job)).has_ended:
+        time.sleep(pause_s)
+        pause_s = min(1.5 * pause_s, _LONGEST_PAUSE_S / 2)
+    return found
+
+
+def requeue(job: str) -> None:
+    """Let a running batch job end, and begin anew when its turn comes."""
+    _ask("scontrol", "requeue", job)
+
+
+def send_signal(job: str, name: str) -> None:
+    """Send a signal, like ``USR1``, to a job's batch script alone."""
+    _ask("scancel", "--batch", f"--signal={name}", job)
+
+
+def cancel(job: str) -> None:
+    """End a job."""
+    _ask("scancel", job)
+
+
+def address_towards(nodes: str | None) -> str:
+    """Find this machine's address as seen by the nodes of a partition, or of all if None is named."""
+    chosen = [] if nodes is None else [f"--partition={nodes}"]
+    node = _ask("sinfo", "--noheader", "--Node", "--format=%o", *chosen).split()[0]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((node, 9))    # sends nothing
+        return str(probe.getsockname()[0])
+
+
+def _ask(*command: str, script: str | None = None) -> str:
+    """Run one of SLURM's commands; while the controller is busy, again after ever longer pauses."""
+    deadline, pause_s = time.monotonic() + PATIENCE_S, _FIRST_PAUSE_S
+    while True:
+        try:
+            asked = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+        except FileNotFoundError:
+            remedy = "is not on the PATH; load your site's SLURM, or do without it: --on local, --launcher mpirun"
+            raise ExperimentError([Problem(command[0], "", remedy)], "SLURM") from None
+        if asked.returncode == 0:
+            return asked.stdout
+        reason = asked.stderr.strip()
+        if not _BUSY.search(reason) or time.monotonic() >= deadline:
+            said = [line.removeprefix(f"{command[0]}: ").removeprefix("error: ") for line in reason.splitlines()]
+            raise ExperimentError([Problem(command[0], "", line) for line in said or ["has failed"]], "SLURM")
+        log.warning("SLURM is busy (%s); again in %.0f s", reason.splitlines()[-1], pause_s)
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
