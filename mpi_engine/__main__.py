@@ -7,53 +7,61 @@ import ctypes
 import logging
 import signal
 import sys
+import time
 import traceback
 from pathlib import Path
 
-from mpi_engine.experiment import Experiment, ExperimentError, load_experiment
+from mpi_engine.experiment import ExperimentError, load_experiment
 from mpi_engine.network.ranks import LaunchError, Ranks, launched_size
+from mpi_engine.run.watcher import WATCHDOG_S, hold_signals
+from mpi_engine.run.walltime import RESERVE_S, WallTime, parse_duration
 
-DONE, WRONG, DAMAGED, BUG, STOPPED = 0, 2, 4, 70, 143
+DONE, WRONG, DAMAGED, BUG, STOPPED = 0, 2, 4, 70, 75
 
 _PR_SET_PDEATHSIG = 1
 
+_FIRST_SPEAKS_S = 1.0
+"""Time [s] that other ranks wait before they say why they fail: where all fail alike, rank 0 has ended them then."""
+
 
 def main() -> int:
-    """Collective. Run what the command line asks for.
+    """Collective. Do what the command line asks for.
 
     Returns
     -------
     int
-        0 done; 2 the experiment or the command is wrong; 4 a file is damaged or does not fit; 143 stopped by a signal
-        before the end.
+        0 done; 2 the experiment or the command is wrong; 3 unhealthy; 4 a file is damaged or does not fit; 75 stopped
+        at a checkpoint, or before the first step: to be resumed.
     """
     arguments = _parser().parse_args()
+    hold_signals()
     _die_with_parent()
     try:
         ranks = Ranks.world()
     except LaunchError as error:
-        print(f"steelyard: {error}", file=sys.stderr)
+        _complain(error)
         return WRONG
     _set_up_log(ranks)
     try:
-        return _run(arguments, ranks)
+        code = _do(arguments, ranks)
+        ranks.meet("the end")
+        return code
     except Exception:
+        if not ranks.is_first:
+            time.sleep(_FIRST_SPEAKS_S)
         print(f"steelyard: rank {ranks.rank} of {ranks.size} failed\n{traceback.format_exc()}", file=sys.stderr,
               flush=True)
         ranks.abort(BUG)
 
 
-def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
+def _do(arguments: argparse.Namespace, ranks: Ranks) -> int:
     # after MPI: h5py must find the MPI library loaded
     from mpi_engine.output.reader import RunError  # noqa: PLC0415
     from mpi_engine.output.writers import WriteError  # noqa: PLC0415
     from mpi_engine.run.directory import DirectoryError  # noqa: PLC0415
-    from mpi_engine.run.job import run  # noqa: PLC0415
 
     try:
-        experiment = _load_experiment(arguments, ranks)
-        directory = arguments.output or Path("runs") / f"{arguments.file.stem}-{experiment.hash[:8]}"
-        path = run(experiment, directory, ranks, arguments.writer)
+        return {"run": _run, "resume": _resume, "branch": _branch}[arguments.command](arguments, ranks)
     except WriteError as error:
         _complain(error)
         ranks.abort(DAMAGED)     # the other ranks wait for this one
@@ -61,22 +69,40 @@ def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
         if ranks.is_first:
             _complain(error)
         return DAMAGED if isinstance(error, RunError) else WRONG
+
+
+def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
+    """Collective. Begin a run."""
+    from mpi_engine.run.job import run  # noqa: PLC0415
+
+    wall_time = ranks.on_first(lambda: _wall_time(arguments))
+    experiment = ranks.on_first(lambda: load_experiment(arguments.file, arguments.set))
+    directory = arguments.output or Path("runs") / f"{arguments.file.stem}-{experiment.hash[:8]}"
+    path = run(experiment, directory, ranks, arguments.writer, wall_time, arguments.watchdog)
     return DONE if path is not None else STOPPED
 
 
-def _load_experiment(arguments: argparse.Namespace, ranks: Ranks) -> Experiment:
-    """Collective. Read the experiment on rank 0, so that all run the same one or fail with it."""
-    found: Experiment | ExperimentError | None = None
-    if ranks.is_first:
-        try:
-            found = load_experiment(arguments.file, arguments.set)
-        except ExperimentError as error:
-            found = error
-    found = ranks.broadcast(found)
-    if isinstance(found, Experiment):
-        return found
-    assert found is not None
-    raise found
+def _resume(arguments: argparse.Namespace, ranks: Ranks) -> int:
+    """Collective. Go on with a run."""
+    from mpi_engine.run.job import resume  # noqa: PLC0415
+
+    wall_time = ranks.on_first(lambda: _wall_time(arguments))
+    path = resume(arguments.run, arguments.set, ranks, arguments.writer, wall_time, arguments.watchdog)
+    return DONE if path is not None else STOPPED
+
+
+def _branch(arguments: argparse.Namespace, ranks: Ranks) -> int:
+    """Collective. Make a new run of a checkpoint of another."""
+    from mpi_engine.run.job import branch  # noqa: PLC0415
+
+    branch(arguments.run, arguments.output, arguments.at, arguments.set, ranks)
+    return DONE
+
+
+def _wall_time(arguments: argparse.Namespace) -> WallTime | None:
+    limit = arguments.max_walltime
+    limit_s = None if limit is None else parse_duration(limit, "--max-walltime")
+    return WallTime.of_this_job(limit_s, parse_duration(arguments.reserve, "--reserve"))
 
 
 def _complain(error: Exception) -> None:
@@ -102,9 +128,23 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run an experiment")
     run.add_argument("file", type=Path, help="the experiment, in TOML")
-    run.add_argument("-o", "--output", type=Path, help="the run directory; must be empty or not exist")
-    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the experiment")
-    run.add_argument("--writer", choices=("parallel", "gather"), help="how the ranks write")
+    run.add_argument("-o", "--output", type=Path, metavar="DIR", help="the run directory; must be empty or not exist")
+    resume = commands.add_parser("resume", help="go on with a run from its last checkpoint")
+    branch = commands.add_parser("branch", help="make a new run, with changed dynamics, of a checkpoint of another")
+    for going_on in (resume, branch):
+        going_on.add_argument("run", type=Path, metavar="RUN", help="the run directory")
+    branch.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="the new run's directory")
+    branch.add_argument("--at", default="latest", metavar="MS", help="biological time of the checkpoint, or latest")
+    for changing in (run, resume, branch):
+        changing.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key")
+    for running in (run, resume):
+        running.add_argument("--writer", choices=("parallel", "gather"), help="how the ranks write")
+        running.add_argument("--max-walltime", metavar="S|H:M:S",
+                             help="stop at a checkpoint before so long; the batch job's limit if not given")
+        running.add_argument("--reserve", default=f"{RESERVE_S:g}", metavar="S|H:M:S",
+                             help="time to leave before that limit [default: %(default)s]")
+        running.add_argument("--watchdog", type=float, default=WATCHDOG_S, metavar="S",
+                             help="print all stacks where nothing is finished for so long [default: %(default)g]")
     return parser
 
 

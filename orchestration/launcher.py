@@ -193,13 +193,24 @@ def prepare_resume(
     ExperimentError
         If the directory holds no run, so many ranks cannot be started, or the time limit leaves no time to run.
     """
-    if not (directory / "experiment.toml").exists():
-        _refuse([Problem("RUN", str(directory), "holds no run; name the directory that steelyard run has written to")])
+    check_holds_run(directory)
     ranks = read_status(directory).get("ranks", 1) if ranks is None else ranks
     launch = Launch(None, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s, launcher)
     _refuse(list(_problems_of_ranks(ranks, launcher)))
     _check_limit(launch)
     return launch
+
+
+def check_holds_run(directory: Path) -> None:
+    """Refuse a directory that holds no run.
+
+    Raises
+    ------
+    ExperimentError
+        If it does not.
+    """
+    if not (directory / "experiment.toml").exists():
+        _refuse([Problem("RUN", str(directory), "holds no run; name the directory that steelyard run has written to")])
 
 
 def read_status(directory: Path) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class WallTime:
         self._took[what] = seconds
 
 
-def parse_duration(text: str) -> float:
+def parse_duration(text: str, option: str = "time limit") -> float:
     """Read a duration as people and batch systems write it: seconds, M:S, H:M:S or D-H:M:S.
 
     Returns
@@ -114,15 +114,16 @@ def parse_duration(text: str) -> float:
 
     Raises
     ------
-    ValueError
-        If it is none.
+    ExperimentError
+        If it is none; the option is named.
     """
     if found := _DURATION.fullmatch(text):
         days, hours, minutes, seconds = (int(found[part] or 0) for part in ("days", "hours", "minutes", "seconds"))
         return float(((days * 24 + hours) * 60 + minutes) * 60 + seconds)
     if re.fullmatch(r"\d+(\.\d*)?", text):
         return float(text)
-    raise ValueError(f"{text!r} is no duration; give seconds, or hours, minutes and seconds as 1:30:00")
+    remedy = "is no duration; give seconds, or hours, minutes and seconds as in 1:30:00"
+    raise ExperimentError([Problem(option, text, remedy)], "command")
 
 
 def check_limit(limit_s: float, reserve_s: float) -> None:

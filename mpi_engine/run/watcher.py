@@ -18,14 +18,16 @@ import threading
 import time
 import traceback
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import psutil
 
 from mpi_engine.network.ranks import Ranks
-from mpi_engine.run.directory import RunDirectory
-from mpi_engine.run.simulation import Simulation
 from mpi_engine.run.walltime import WallTime
+
+if TYPE_CHECKING:
+    from mpi_engine.run.directory import RunDirectory
+    from mpi_engine.run.stepping import Stepping
 
 STOP, CHECKPOINT, UNHEALTHY = 1, 2, 4
 """Status words: stop after this step; write a checkpoint after it and go on; stop, something is wrong."""
@@ -77,7 +79,7 @@ class Watcher:
     ) -> None:
         self._directory, self._ranks, self._watchdog_s = directory, ranks, watchdog_s
         self._wall_time = wall_time if ranks.is_first else None
-        self._simulation: Simulation | None = None
+        self._simulation: Stepping | None = None
         self._phase = "building"
         self._running_since: tuple[float, int] | None = None
         self._last_status: dict[str, Any] = {}
@@ -118,7 +120,7 @@ class Watcher:
             signal.signal(number, handler)
         self._beat()
 
-    def enter(self, phase: str, simulation: Simulation | None = None) -> None:
+    def enter(self, phase: str, simulation: Stepping | None = None) -> None:
         """Say what the rank does now; with a simulation, watch that from now on."""
         self._simulation = simulation or self._simulation
         self._phase = phase
