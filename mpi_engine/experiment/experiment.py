@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -300,7 +301,12 @@ class Experiment(Part):
     @property
     def hash(self) -> str:
         """SHA-256 of the resolved experiment without its title; files count by content, not by path."""
+        return self.hashes([self.seed])[0]
+
+    def hashes(self, seeds: Iterable[Seed]) -> list[str]:
+        """Give the hashes that the experiment has with other seeds, without spelling it anew for each."""
         paths = {name: {source.data_key} for name, source in self.trains.items()}
-        left_out: Any = {"title": True, "inputs": paths, "effective_time_constant": {"run"}}
-        text = tomli_w.dumps(self.model_dump(exclude_none=True, exclude=left_out))
-        return hashlib.sha256(text.encode()).hexdigest()
+        left_out: Any = {"title": True, "seed": True, "inputs": paths, "effective_time_constant": {"run"}}
+        rest = tomli_w.dumps(self.model_dump(exclude_none=True, exclude=left_out))
+        texts = (f"{tomli_w.dumps({'seed': seed.model_dump()})}\n{rest}" for seed in seeds)
+        return [hashlib.sha256(text.encode()).hexdigest() for text in texts]

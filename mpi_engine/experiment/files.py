@@ -57,7 +57,7 @@ def load_experiment(path: str | Path, overrides: Sequence[str] = ()) -> Experime
         With every problem found: the file, the key, the value and the remedy.
     """
     path = Path(path)
-    return parse_experiment(_read_toml(path), overrides, str(path), path.parent)
+    return parse_experiment(read_toml(path), overrides, str(path), path.parent)
 
 
 def parse_experiment(
@@ -131,7 +131,8 @@ def _resolve(
     return experiment, problems
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file; raises `ExperimentError` if it cannot be read or is none."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -174,13 +175,26 @@ def _apply(table: dict[str, Any], override: str) -> None:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text
+    try:
+        set_key(table, path, value)
+    except ValueError as error:
+        raise ExperimentError([Problem("--set", override, str(error))], "command") from None
+
+
+def set_key(table: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    """Put a value under a key path, with the tables on the way.
+
+    Raises
+    ------
+    ValueError
+        If a value, not a table, is on the way.
+    """
     for depth, part in enumerate(path[:-1]):
         if part == "seed" and isinstance(table.get(part), int):
             table[part] = {"base": table[part]}
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            remedy = f"{'.'.join(path[: depth + 1])} is a value, not a table, and has no key {path[depth + 1]}"
-            raise ExperimentError([Problem("--set", override, remedy)], "command")
+            raise ValueError(f"{'.'.join(path[: depth + 1])} is a value, not a table, and has no key {path[depth + 1]}")
     table[path[-1]] = value
 
 

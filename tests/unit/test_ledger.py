@@ -1,0 +1,142 @@
+"""The ledger: one claim wins, the dead are recognised, ten thousand runs are surveyed at a glance."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestration.ledger import SILENT_S, Entry, Ledger, State
+
+
+def finish(directory: Path, member: str) -> None:
+    run = directory / "runs" / member
+    run.mkdir(parents=True)
+    (run / "run.h5").touch()
+
+
+def test_states_of_a_run(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    assert ledger.survey() == {}
+    assert ledger.read("a") == Entry(State.PENDING, 0)
+    claim = ledger.claim("a", after=0)
+    assert claim is not None
+    assert ledger.read("a") == Entry(State.RUNNING, 1)
+    claim.end(State.FAILED, "unhealthy: rates ran away", 3)
+    assert ledger.read("a") == Entry(State.FAILED, 1, "unhealthy: rates ran away", 3)
+    again = ledger.claim("a", after=1)
+    assert again is not None
+    finish(tmp_path, "a")
+    again.end(State.DONE, code=0)
+    assert ledger.survey() == {"a": Entry(State.DONE, 2, "", 0)}
+    (tmp_path / "runs" / "a" / "run.h5").unlink()
+    assert ledger.read("a").state == State.PENDING
+
+
+def _race(directory: Path, start: float, won: multiprocessing.Queue[int]) -> None:
+    ledger = Ledger(directory)
+    while time.time() < start:
+        pass
+    won.put(sum(ledger.claim(f"{k}", after=0) is not None for k in range(200)))
+
+
+def test_a_claim_succeeds_once_whoever_tries(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    won: multiprocessing.Queue[int] = context.Queue()
+    racers = [context.Process(target=_race, args=(tmp_path, time.time() + 0.2, won)) for _ in range(4)]
+    for racer in racers:
+        racer.start()
+    assert sum(won.get(timeout=600) for _ in racers) == 200
+    for racer in racers:
+        racer.join(600)
+
+
+def test_a_late_claim_fails(tmp_path: Path) -> None:
+    """Whoever decided from an older state does not run what has been run since."""
+    ledger = Ledger(tmp_path)
+    first = ledger.claim("a", after=0)
+    assert first is not None
+    first.end(State.STOPPED, "time", 75)
+    second = ledger.claim("a", after=1)
+    assert second is not None
+    second.end(State.STOPPED, "time", 75)
+    assert ledger.claim("a", after=0) is None
+    assert ledger.claim("a", after=1) is None
+    assert ledger.read("a").attempt == 2
+
+
+def _claim_and_wait(directory: Path, claimed: multiprocessing.synchronize.Event) -> None:
+    assert Ledger(directory).claim("a", after=0) is not None
+    claimed.set()
+    signal.pause()
+
+
+def test_the_run_of_a_killed_process_is_stopped(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    claimed = context.Event()
+    process = context.Process(target=_claim_and_wait, args=(tmp_path, claimed))
+    process.start()
+    assert claimed.wait(600)
+    ledger = Ledger(tmp_path)
+    assert ledger.read("a").state == State.RUNNING
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGKILL)
+    process.join(600)
+    entry = ledger.read("a")
+    assert (entry.state, entry.attempt) == (State.STOPPED, 1)
+    assert f"its process {process.pid}" in entry.reason
+
+
+@pytest.mark.parametrize(("silent_s", "state"), [(SILENT_S / 4, State.RUNNING), (SILENT_S * 1.5, State.STOPPED)])
+def test_other_hosts_give_signs_of_life(tmp_path: Path, silent_s: float, state: State) -> None:
+    ledger = Ledger(tmp_path)
+    assert ledger.claim("a", after=0) is not None
+    path = tmp_path / "ledger" / "a.1.json"
+    record = json.loads(path.read_text())
+    record["holder"]["host"] = "another"
+    path.write_text(json.dumps(record))
+    os.utime(path, (time.time() - silent_s, time.time() - silent_s))
+    assert ledger.read("a").state == state
+
+
+def test_a_process_of_the_same_number_is_another(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    assert ledger.claim("a", after=0) is not None
+    path = tmp_path / "ledger" / "a.1.json"
+    record = json.loads(path.read_text())
+    record["holder"]["since"] -= 100.0
+    path.write_text(json.dumps(record))
+    assert ledger.read("a").state == State.STOPPED
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"state": "asleep"}', "[]", "\0" * 100])
+def test_a_damaged_file_does_not_block_the_others(tmp_path: Path, text: str) -> None:
+    ledger = Ledger(tmp_path)
+    claim = ledger.claim("b", after=0)
+    assert claim is not None
+    (tmp_path / "ledger" / "a.1.json").write_text(text)
+    survey = ledger.survey()
+    assert survey["b"].state == State.RUNNING
+    assert survey["a"].state == State.STOPPED
+    assert "damaged" in survey["a"].reason
+    assert ledger.claim("a", after=1) is not None
+
+
+def test_requests_to_stop(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    assert ledger.requests_to_stop("driver") == 0
+    ledger.ask_to_stop("driver", 2)
+    assert (ledger.requests_to_stop("driver"), ledger.requests_to_stop("other")) == (2, 0)
+    ledger.ask_to_stop("driver", 0)
+    assert ledger.requests_to_stop("driver") == 0
+    before = ledger.last_cancellation()
+    ledger.cancel()
+    first = ledger.last_cancellation()
+    ledger.cancel()
+    assert len({before, first, ledger.last_cancellation()}) == 3
+    assert ledger.survey() == {}
