@@ -43,7 +43,7 @@ def main() -> int:
 
 def run(arguments: argparse.Namespace) -> int:
     """Attempt one run in this job, on as many ranks as the job has tasks."""
-    job, ranks = this_job(), int(os.environ.get("SLURM_NTASKS", "1"))
+    job, ranks = slurm.this_job(), int(os.environ.get("SLURM_NTASKS", "1"))
     given: Path = arguments.path
     directory: Path = given if given.is_dir() else arguments.output or Path("runs") / f"{given.stem}-{job}"
     options = {"writer": arguments.writer, "reserve_s": arguments.reserve, "launcher": arguments.launcher}
@@ -83,7 +83,7 @@ def attempt(launch: Launch, start: Callable[[], int]) -> int:
     ExperimentError
         If the attempt has brought the run no further: the next would not either.
     """
-    job, before = this_job(), last_checkpoint(launch.directory)
+    job, before = slurm.this_job(), last_checkpoint(launch.directory)
     code = start()
     if code != Outcome.STOPPED or read_status(launch.directory).get("stopped_for") == STOPPED_BY_USER:
         return code
@@ -120,21 +120,6 @@ def submit(arguments: argparse.Namespace) -> int:
     if ended.state in ("CANCELLED", "TIMEOUT"):
         return Outcome.STOPPED
     return ended.exit_code
-
-
-def this_job() -> str:
-    """Number of the batch job that this process is in.
-
-    Raises
-    ------
-    ExperimentError
-        If it is in none.
-    """
-    try:
-        return os.environ["SLURM_JOB_ID"]
-    except KeyError:
-        remedy = "is not set, so this is no batch job; submit it: sbatch slurm/run.sbatch"
-        raise ExperimentError([Problem("SLURM_JOB_ID", "", remedy)], "command") from None
 
 
 def last_checkpoint(directory: Path) -> int:

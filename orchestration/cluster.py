@@ -1,13 +1,25 @@
-"""Dask clients: of workers on this machine, or of a scheduler that somebody else has started."""
+"""Dask clients: of workers on this machine, in jobs of a batch system, or of a scheduler that somebody has started.
+
+A scheduler of ours that listens beyond the loopback speaks TLS only, with credentials made for it alone.
+"""
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from subprocess import Popen
+from typing import Any
 
-from distributed import Client, LocalCluster
+from distributed import Client, LocalCluster, Security
+from distributed.deploy.cluster import Cluster
 
 from mpi_engine.experiment import ExperimentError, Problem
+from orchestration import slurm
 
 RESOURCE = "ranks"
 """Abstract resource by which Dask bounds the ranks in flight: workers have some of it, and every run takes its own."""
@@ -16,17 +28,24 @@ _CONNECT_S = 30
 
 
 @contextmanager
-def open_client(on: str, ranks: int, slots: int) -> Iterator[Client]:
+def open_client(
+    on: str, ranks: int, slots: int, directory: Path = Path(), jobs: slurm.Jobs | None = None
+) -> Iterator[Client]:
     """Provide a client whose workers can start engines, as a context.
 
     Parameters
     ----------
     on : str
-        "local", or the address of a scheduler, like ``tls://node:8786``.
+        "local"; "slurm", for workers in batch jobs; "allocation", for workers on the nodes of the batch job that this
+        is in; or the address of a scheduler, like ``tls://node:8786``.
     ranks : int
         Ranks of each run.
     slots : int
         Ranks at once on this machine, for "local"; at least one run at a time.
+    directory : Path
+        Seen by all nodes: the place of credentials and of the jobs' logs.
+    jobs : Jobs, optional
+        What jobs to make, for "slurm".
 
     Yields
     ------
@@ -40,12 +59,26 @@ def open_client(on: str, ranks: int, slots: int) -> Iterator[Client]:
     if on == "local":
         with _local(ranks, slots) as cluster, Client(cluster) as client:
             yield client
+    elif on == "slurm":
+        with (
+            _temporary_credentials(directory) as security,
+            _in_jobs(ranks, jobs or slurm.Jobs(), directory, security) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+    elif on == "allocation":
+        with (
+            _temporary_credentials(directory) as security,
+            _in_this_job(ranks, security) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
     elif "://" in on:
         with _connect(on) as client:
             _check_workers(client, on, ranks)
             yield client
     else:
-        raise _refusal(on, "must be local, or a scheduler's address like tcp://127.0.0.1:8786")
+        raise _refusal(on, "must be local, slurm, allocation, or a scheduler's address like tcp://127.0.0.1:8786")
 
 
 def runs_at_once(client: Client, ranks: int) -> int:
@@ -66,6 +99,91 @@ def _local(ranks: int, slots: int) -> LocalCluster:
         memory_limit=0,    # of the worker; the engines are not in it
         resources={RESOURCE: at_once * ranks},
     )
+
+
+class _Credentials(Security):
+    """TLS credentials in files, whose paths stand in a worker's command line as a shell needs them."""
+
+    def get_tls_config_for_role(self, role: str) -> dict[str, Any]:
+        config: dict[str, Any] = super().get_tls_config_for_role(role)  # type: ignore[no-untyped-call]
+        return {key: shlex.quote(value) for key, value in config.items() if value} if role == "worker" else config
+
+
+@contextmanager
+def _temporary_credentials(directory: Path) -> Iterator[Security]:
+    """Make a key and a certificate in a directory that nobody else may enter, and remove it in the end."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".credentials-", dir=directory.absolute()) as private:
+        pair = Security.temporary().get_tls_config_for_role("scheduler")
+        paths: dict[str, str] = {}
+        for part in ("key", "cert"):
+            path = Path(private) / f"{part}.pem"
+            path.touch(mode=0o600)
+            path.write_text(pair[part], encoding="ascii")
+            paths |= {f"tls_{role}_{part}": str(path) for role in ("scheduler", "worker", "client")}
+        yield _Credentials(tls_ca_file=paths["tls_client_cert"], require_encryption=True, **paths)  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _in_jobs(ranks: int, jobs: slurm.Jobs, directory: Path, security: Security) -> Iterator[Cluster]:
+    """Keep up a number of batch jobs with one worker each; the scheduler is in this process."""
+    from dask_jobqueue import SLURMCluster  # noqa: PLC0415  (has a configuration of its own)
+
+    host = slurm.find_address(jobs.partition)
+    cores = max(ranks, jobs.ranks or ranks)
+    log = str(directory.absolute()).replace("%", "%%") + "/worker-%j.log"
+    with SLURMCluster(
+        queue=jobs.partition,
+        walltime=str(jobs.time_limit_min),
+        memory=f"{jobs.memory_gb} GB",
+        cores=cores,
+        processes=1,
+        python=shlex.quote(sys.executable),
+        job_name="steelyard-worker",
+        job_extra_directives=[f'--output="{log}"'],
+        job_script_prologue=list(jobs.setup),
+        worker_extra_args=_worker_options(cores),
+        protocol="tls://",
+        security=security,
+        scheduler_options={"host": host, "dashboard_address": "127.0.0.1:0"},
+    ) as cluster:
+        slurm.check_script(cluster.job_script())
+        cluster.adapt(minimum_jobs=jobs.jobs, maximum_jobs=jobs.jobs)
+        yield cluster
+
+
+@contextmanager
+def _in_this_job(ranks: int, security: Security) -> Iterator[Cluster]:
+    """Start one worker on each node of the batch job that this process is in; the scheduler is in this process."""
+    slurm.this_job()
+    nodes = slurm.nodes_of_this_job()
+    tasks = int(os.environ.get("SLURM_NTASKS", len(nodes)))
+    cores = max(ranks, tasks // len(nodes))
+    files = security.get_tls_config_for_role("client")
+    with LocalCluster(
+        n_workers=0, host=slurm.address_towards(nodes[-1]), protocol="tls://", security=security,
+        dashboard_address="127.0.0.1:0",
+    ) as cluster:  # fmt: skip
+        n = len(nodes)
+        step = ["srun", f"--nodes={n}", f"--ntasks={n}", "--ntasks-per-node=1", f"--cpus-per-task={cores}", "--overlap"]
+        forget = [part for name in _PLACEMENT for part in ("-u", name)]    # so that mpirun stays on the worker's node
+        worker = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
+        worker += [f"--nthreads={cores}", *_worker_options(cores)]
+        for option, name in {"ca-file": "ca_file", "cert": "cert", "key": "key"}.items():
+            worker += [f"--tls-{option}", files[name]]
+        with Popen([*step, "env", *forget, *worker], start_new_session=True) as workers:
+            try:
+                yield cluster
+            finally:
+                workers.terminate()
+
+
+_PLACEMENT = ("SLURM_JOBID", "SLURM_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NNODES", "SLURM_JOB_NUM_NODES")
+
+
+def _worker_options(ranks: int) -> list[str]:
+    # what a worker tells without TLS stays on its node; no limit of memory: the engines are processes of their own
+    return ["--resources", f"{RESOURCE}={ranks}", "--no-dashboard", "--dashboard-address", "127.0.0.1:0", "--memory-limit", "0"]
 
 
 def _connect(address: str) -> Client:

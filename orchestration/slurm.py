@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mpi_engine.experiment import ExperimentError, Problem
+from mpi_engine.experiment.problems import suggest
 
 PATIENCE_S = 600.0
 """A controller that has not answered for so long [s] is given up."""
@@ -26,6 +29,34 @@ _ENDED = {
 }  # fmt: skip
 
 log = logging.getLogger("steelyard")
+
+
+@dataclass(frozen=True)
+class Jobs:
+    """The jobs that a sweep's workers are in: its table ``[slurm]``, see `read_jobs`.
+
+    Parameters
+    ----------
+    jobs : int
+        How many at a time; a lost one is replaced.
+    ranks : int, optional
+        Ranks of runs in each job, and so its cores; those of one run if not given.
+    time_limit_min : int
+        Time limit of each [min].
+    memory_gb : float
+        Memory of each [GB].
+    partition : str, optional
+        Where they run; the site's default if not given.
+    setup : tuple of str
+        Lines of shell that go before the worker: a site's modules.
+    """
+
+    jobs: int = 1
+    ranks: int | None = None
+    time_limit_min: int = 60
+    memory_gb: float = 4.0
+    partition: str | None = None
+    setup: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +81,38 @@ class Job:
     def has_ended(self) -> bool:
         """Whether it will not run again."""
         return self.state in _ENDED or self.state == "FORGOTTEN"
+
+
+def read_jobs(table: Any) -> tuple[Jobs, list[Problem]]:
+    """Read the table ``[slurm]`` of a sweep, and find all that is wrong with it."""
+    if not isinstance(table, dict):
+        return Jobs(), [Problem("slurm", repr(table), "must be a table: [slurm]")]
+    problems = []
+    for key, value in table.items():
+        if key not in _MEANINGS:
+            problems.append(Problem(f"slurm.{key}", "", f"unknown key; {suggest(key, list(_MEANINGS))}"))
+        elif not _MEANINGS[key][0](value):
+            problems.append(Problem(f"slurm.{key}", repr(value), _MEANINGS[key][1]))
+    if problems:
+        return Jobs(), problems
+    return Jobs(**{**table, "setup": tuple(table.get("setup", ()))}), []
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+_MEANINGS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "jobs": (_is_count, "must be a whole number of at least 1"),
+    "ranks": (_is_count, "must be a whole number of at least 1"),
+    "time_limit_min": (_is_count, "must be a whole number of minutes of at least 1"),
+    "memory_gb": (lambda value: type(value) in (int, float) and 0 < value < float("inf"), "must be positive"),
+    "partition": (lambda value: re.fullmatch(r"[\w.-]+(,[\w.-]+)*", str(value)) is not None, "is no partition's name"),
+    "setup": (
+        lambda value: isinstance(value, list) and all(isinstance(line, str) for line in value),
+        "must be a list of lines of shell, like module load openmpi",
+    ),
+}
 
 
 def submit(command: Sequence[str], options: Sequence[str] = ()) -> str:
@@ -118,13 +181,48 @@ def cancel(job: str) -> None:
     _ask("scancel", job)
 
 
-def address_towards(nodes: str | None) -> str:
-    """Find this machine's address as seen by the nodes of a partition, or of all if None is named."""
-    chosen = [] if nodes is None else [f"--partition={nodes}"]
-    node = _ask("sinfo", "--noheader", "--Node", "--format=%o", *chosen).split()[0]
+def find_address(partition: str | None) -> str:
+    """Find this machine's address as the nodes of a partition see it; of the default partition if None is named.
+
+    Raises
+    ------
+    ExperimentError
+        If there is no such partition.
+    """
+    partitions = [line.split() for line in _ask("sinfo", "--noheader", "--Node", "--format=%P %o").splitlines()]
+    nodes = [node for name, node in partitions if (name.endswith("*") if partition is None
+                                                   else name.rstrip("*") in partition.split(","))]
+    if not nodes:
+        known = ", ".join(sorted({name.rstrip("*") for name, _ in partitions}))
+        raise ExperimentError([Problem("slurm.partition", str(partition), f"has no nodes; one of: {known}")], "SLURM")
+    return address_towards(nodes[0])
+
+
+def address_towards(node: str) -> str:
+    """Find this machine's address as another one sees it; nothing is sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect((node, 9))    # sends nothing
+        probe.connect((node, 9))
         return str(probe.getsockname()[0])
+
+
+def nodes_of_this_job() -> list[str]:
+    """Names of the nodes that this batch job has."""
+    return _ask("scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]).split()
+
+
+def this_job() -> str:
+    """Number of the batch job that this process is in.
+
+    Raises
+    ------
+    ExperimentError
+        If it is in none.
+    """
+    try:
+        return os.environ["SLURM_JOB_ID"]
+    except KeyError:
+        remedy = "is not set, so this is no batch job; submit it with sbatch, see slurm/README.md"
+        raise ExperimentError([Problem("SLURM_JOB_ID", "", remedy)], "command") from None
 
 
 def _ask(*command: str, script: str | None = None) -> str:
