@@ -13,8 +13,8 @@ from pathlib import Path
 
 from mpi_engine.experiment import ExperimentError, load_experiment
 from mpi_engine.network.ranks import LaunchError, Ranks, launched_size
-from mpi_engine.run.watcher import WATCHDOG_S, hold_signals
 from mpi_engine.run.walltime import RESERVE_S, WallTime, parse_duration
+from mpi_engine.run.watcher import WATCHDOG_S, hold_signals
 
 DONE, WRONG, DAMAGED, BUG, STOPPED = 0, 2, 4, 70, 75
 
@@ -92,10 +92,10 @@ def _resume(arguments: argparse.Namespace, ranks: Ranks) -> int:
 
 
 def _branch(arguments: argparse.Namespace, ranks: Ranks) -> int:
-    """Collective. Make a new run of a checkpoint of another."""
-    from mpi_engine.run.job import branch  # noqa: PLC0415
+    """Collective. Make a new run of a checkpoint of another, on rank 0."""
+    from mpi_engine.run.branch import branch  # noqa: PLC0415
 
-    branch(arguments.run, arguments.output, arguments.at, arguments.set, ranks)
+    ranks.on_first(lambda: branch(arguments.run, arguments.output, arguments.at, arguments.set))
     return DONE
 
 

@@ -183,7 +183,8 @@ _PLACEMENT = ("SLURM_JOBID", "SLURM_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NNOD
 
 def _worker_options(ranks: int) -> list[str]:
     # what a worker tells without TLS stays on its node; no limit of memory: the engines are processes of their own
-    return ["--resources", f"{RESOURCE}={ranks}", "--no-dashboard", "--dashboard-address", "127.0.0.1:0", "--memory-limit", "0"]
+    options = {"resources": f"{RESOURCE}={ranks}", "dashboard-address": "127.0.0.1:0", "memory-limit": "0"}
+    return ["--no-dashboard", *(part for option, value in options.items() for part in (f"--{option}", value))]
 
 
 def _connect(address: str) -> Client:

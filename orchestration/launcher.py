@@ -26,6 +26,7 @@ from typing import IO, Any, Literal, Self
 import psutil
 
 from mpi_engine.experiment import ExperimentError, Problem, load_experiment
+from mpi_engine.run.directory import EXPERIMENT_FILE, what_is_in
 from mpi_engine.run.walltime import RESERVE_S, check_limit
 
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -209,7 +210,7 @@ def check_holds_run(directory: Path) -> None:
     ExperimentError
         If it does not.
     """
-    if not (directory / "experiment.toml").exists():
+    if not (directory / EXPERIMENT_FILE).exists():
         _refuse([Problem("RUN", str(directory), "holds no run; name the directory that steelyard run has written to")])
 
 
@@ -235,13 +236,8 @@ def _check_limit(launch: Launch) -> None:
 def _problems_of_directory(directory: Path) -> Iterator[Problem]:
     if directory.exists() and not directory.is_dir():
         yield Problem("-o", str(directory), "is a file; name a directory")
-    elif (directory / "run.h5").exists():
-        yield Problem("-o", str(directory), "holds a finished run; name another directory, or remove this one")
-    elif (directory / "experiment.toml").exists():
-        remedy = f"holds a run already; go on with it by steelyard resume {directory}, or name another directory"
-        yield Problem("-o", str(directory), remedy)
-    elif directory.exists() and any(directory.iterdir()):
-        yield Problem("-o", str(directory), "is not empty; name a new directory")
+    elif directory.exists() and (found := what_is_in(directory)):
+        yield Problem("-o", str(directory), found)
 
 
 def _problems_of_ranks(ranks: int, launcher: Launcher) -> Iterator[Problem]:

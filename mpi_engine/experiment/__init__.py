@@ -13,6 +13,7 @@ from mpi_engine.experiment.base import (
     lowest,
     steps,
 )
+from mpi_engine.experiment.changes import CONTINUABLE, find_changes
 from mpi_engine.experiment.effective import EffectiveTimeConstant
 from mpi_engine.experiment.experiment import Experiment, Run, Seed, blocks
 from mpi_engine.experiment.files import load_experiment, parse_experiment
@@ -49,6 +50,7 @@ from mpi_engine.experiment.recording import Rates, Recording, Statistics, Traces
 from mpi_engine.experiment.warnings import find_warnings
 
 __all__ = [
+    "CONTINUABLE",
     "AdaptiveExponential",
     "Current",
     "Distribution",
@@ -96,6 +98,7 @@ __all__ = [
     "Weights",
     "average",
     "blocks",
+    "find_changes",
     "find_warnings",
     "highest",
     "load_experiment",

@@ -7,7 +7,6 @@ import os
 import re
 import subprocess
 import time
-from typing import Literal
 
 import psutil
 
@@ -15,6 +14,9 @@ from mpi_engine.experiment import ExperimentError, Problem
 
 RESERVE_S = 60.0
 """Time [s] that is left between the end of the last write and the limit, if nobody says otherwise."""
+
+WRITES = ("checkpointing", "writing")
+"""Phases that write, and must fit between a stop and the limit."""
 
 _PATIENCE_S = 20.0
 """A batch system that has not answered after so long [s] is not waited for."""
@@ -40,7 +42,7 @@ class WallTime:
 
     def __init__(self, end: float, reserve_s: float = RESERVE_S) -> None:
         self._end, self._reserve_s = end, reserve_s
-        self._took = {"checkpoint": 0.0, "flush": 0.0}
+        self._took = dict.fromkeys(WRITES, 0.0)
         self._first_step: float | None = None
 
     @classmethod
@@ -84,7 +86,7 @@ class WallTime:
     @property
     def margin_s(self) -> float:
         """Time before the limit [s] at which to stop."""
-        margin_s = 2 * self._took["checkpoint"] + self._took["flush"] + self._reserve_s
+        margin_s = 2 * self._took["checkpointing"] + self._took["writing"] + self._reserve_s
         if self._first_step is None:
             return 0.0    # there is nothing to save yet
         return min(margin_s, max(self._end - self._first_step, 0.0) / 2)
@@ -99,9 +101,9 @@ class WallTime:
         if self._first_step is None:
             self._first_step = time.time()
 
-    def note_duration(self, what: Literal["checkpoint", "flush"], seconds: float) -> None:
-        """Note how long a write took."""
-        self._took[what] = seconds
+    def note_duration(self, write: str, seconds: float) -> None:
+        """Note how long a phase of `WRITES` took."""
+        self._took[write] = seconds
 
 
 def parse_duration(text: str, option: str = "time limit") -> float:

@@ -18,14 +18,14 @@ import threading
 import time
 import traceback
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
 from mpi_engine.network.ranks import Ranks
-from mpi_engine.run.walltime import WallTime
+from mpi_engine.run.walltime import WRITES, WallTime
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:    # this module is loaded before MPI, h5py after it
     from mpi_engine.run.directory import RunDirectory
     from mpi_engine.run.stepping import Stepping
 
@@ -80,7 +80,7 @@ class Watcher:
         self._directory, self._ranks, self._watchdog_s = directory, ranks, watchdog_s
         self._wall_time = wall_time if ranks.is_first else None
         self._simulation: Stepping | None = None
-        self._phase = "building"
+        self._phase, self._entered_at = "building", time.monotonic()
         self._running_since: tuple[float, int] | None = None
         self._last_status: dict[str, Any] = {}
         self._word, self._word_lock = 0, threading.Lock()
@@ -121,23 +121,25 @@ class Watcher:
         self._beat()
 
     def enter(self, phase: str, simulation: Stepping | None = None) -> None:
-        """Say what the rank does now; with a simulation, watch that from now on."""
+        """Say what the rank does from now on; with a simulation, watch that.
+
+        What a write took is what the time limit leaves for the next; after a checkpoint none is wanted for a while.
+        """
+        left, took_s = self._phase, time.monotonic() - self._entered_at
+        if self._wall_time is not None and left in WRITES:
+            self._wall_time.note_duration(left, took_s)
         self._simulation = simulation or self._simulation
-        self._phase = phase
+        self._phase, self._entered_at = phase, time.monotonic()
         if phase == "running" and self._running_since is None and self._simulation is not None:
             self._running_since = (time.monotonic(), self._simulation.step)
             self._checkpoint_at = time.monotonic()
             if self._wall_time is not None:
                 self._wall_time.begin()
-        self._set_word(0)
-
-    def note_duration(self, what: Literal["checkpoint", "flush"], seconds: float) -> None:
-        """Note how long a write took: so much time is left for the next; a checkpoint that was wanted is done."""
-        if self._wall_time is not None:
-            self._wall_time.note_duration(what, seconds)
-        if what == "checkpoint":
+        if left == "checkpointing":
             self._checkpoint_at = time.monotonic()
             self._set_word(0, clear=CHECKPOINT)
+        else:
+            self._set_word(0)
 
     def why_to_stop(self) -> str | None:
         """Collective. Say why all ranks should stop, if any of them has been asked to.
@@ -189,8 +191,7 @@ class Watcher:
             self._stop_for(f"the time limit, {wall_time.left_s:.0f} s away")
         if simulation is None or not self._ranks.is_first or self._phase != "running":
             return
-        interval_s = simulation.experiment.run.checkpoint_every_wall_s
-        if interval_s is not None and time.monotonic() - self._checkpoint_at >= interval_s:
+        if time.monotonic() - self._checkpoint_at >= simulation.experiment.run.checkpoint_every_wall_s:
             self._set_word(CHECKPOINT)
 
     def _look_for_file(self) -> None:
@@ -213,7 +214,8 @@ class Watcher:
         with self._word_lock:
             self._word = (self._word | word) & ~clear
             if self._simulation is not None:
-                self._simulation.exchange.status[0] = self._word
+                status = self._simulation.exchange.status
+                status[0] = (status[0] & ~(STOP | CHECKPOINT)) | self._word
 
     def _look_for_stall(self) -> None:
         """Print this rank's stacks where nothing has been finished for too long."""
