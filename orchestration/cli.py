@@ -15,10 +15,11 @@ from mpi_engine.output.difference import differences
 from mpi_engine.output.reader import RunError, open_run
 from mpi_engine.run.walltime import parse_duration
 from orchestration import doctor as health
-from orchestration import inspection, progress, stopping
+from orchestration import inspection, progress, stopping, sweep_cli
 from orchestration.launcher import Outcome, prepare, prepare_resume
 
 app = typer.Typer(help="Distributed simulation of plastic, correlated, balanced spiking networks.")
+app.add_typer(sweep_cli.app, name="sweep")
 
 _console = Console()
 _errors = Console(stderr=True)

@@ -197,7 +197,7 @@ def prepare_resume(
     check_holds_run(directory)
     ranks = read_status(directory).get("ranks", 1) if ranks is None else ranks
     launch = Launch(None, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s, launcher)
-    _refuse(list(_problems_of_ranks(ranks, launcher)))
+    check_ranks(ranks, launcher)
     _check_limit(launch)
     return launch
 
@@ -221,6 +221,11 @@ def read_status(directory: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     return status
+
+
+def check_ranks(ranks: int, launcher: Launcher = "mpirun") -> None:
+    """Refuse a number of ranks that cannot be started here; raises `ExperimentError`."""
+    _refuse(list(_problems_of_ranks(ranks, launcher)))
 
 
 def _refuse(problems: list[Problem]) -> None:

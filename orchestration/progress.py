@@ -149,7 +149,7 @@ def picture(status: dict[str, Any]) -> RenderableType:
         ProgressBar(total=status["duration_ms"], completed=status["time_ms"]),
         f"{status['time_ms'] / 1000:.2f} of {status['duration_ms'] / 1000:g} s",
         f"{status['speed']:.2f} x real time",
-        f"{_clock(status['remaining_s'])} left",
+        f"{clock(status['remaining_s'])} left",
     )
     rates = "   ".join(f"{population} {rate:.1f} Hz" for population, rate in status["rates_hz"].items())
     return Group(line, Text(rates, style="dim"))
@@ -192,7 +192,8 @@ def _explain(code: int, understood: bool, errors: Console, stream: IO[bytes]) ->
         errors.print(line, **PLAIN)
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Write a time in hours, minutes and seconds."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"

@@ -311,11 +311,9 @@ class Experiment(Part):
 
     def hashes(self, seeds: Iterable[Seed]) -> list[str]:
         """Give the hashes that the experiment has with other seeds, without spelling it anew for each."""
-        checkpoints = {key for key in Run.model_fields if key.startswith("checkpoint_")}
         paths = {name: {source.data_key} for name, source in self.trains.items()}
-        left_out: Any = {
-            "title": True, "seed": True, "run": checkpoints, "inputs": paths, "effective_time_constant": {"run"},
-        }  # fmt: skip
+        left_out: Any = {"title": True, "seed": True, "inputs": paths, "effective_time_constant": {"run"}}
+        left_out["run"] = {key for key in Run.model_fields if key.startswith("checkpoint_")}
         rest = tomli_w.dumps(self.model_dump(exclude_none=True, exclude=left_out))
         texts = (f"{tomli_w.dumps({'seed': seed.model_dump()})}\n{rest}" for seed in seeds)
         return [hashlib.sha256(text.encode()).hexdigest() for text in texts]
