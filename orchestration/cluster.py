@@ -9,16 +9,19 @@ import os
 import shlex
 import sys
 import tempfile
+from asyncio import sleep, to_thread
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
-from distributed import Client, LocalCluster, Security
+from distributed import Client, LocalCluster, Security, Status, Worker
 from distributed.deploy.cluster import Cluster
+from distributed.diagnostics.plugin import WorkerPlugin
 
 from mpi_engine.experiment import ExperimentError, Problem
+from mpi_engine.run.walltime import RESERVE_S, WallTime
 from orchestration import slurm
 
 RESOURCE = "ranks"
@@ -65,6 +68,7 @@ def open_client(
             _in_jobs(ranks, jobs or slurm.Jobs(), directory, security) as cluster,
             Client(cluster) as client,
         ):
+            client.register_plugin(_EndsInTime())
             yield client
     elif on == "allocation":
         with (
@@ -72,6 +76,7 @@ def open_client(
             _in_this_job(ranks, security) as cluster,
             Client(cluster) as client,
         ):
+            client.register_plugin(_EndsInTime())
             yield client
     elif "://" in on:
         with _connect(on) as client:
@@ -122,6 +127,28 @@ def _temporary_credentials(directory: Path) -> Iterator[Security]:
             path.write_text(pair[part], encoding="ascii")
             paths |= {f"tls_{role}_{part}": str(path) for role in ("scheduler", "worker", "client")}
         yield _Credentials(tls_ca_file=paths["tls_client_cert"], require_encryption=True, **paths)  # type: ignore[no-untyped-call]
+
+
+class _EndsInTime(WorkerPlugin):
+    """Lets a worker take no more runs when its job is soon over, and end with those it has, which look at the clock."""
+
+    name = "steelyard-ends-in-time"
+
+    async def setup(self, worker: Worker) -> None:
+        """Find the time limit, where there is one."""
+        with suppress(ExperimentError):    # less is left than a run needs
+            if (limit := await to_thread(WallTime.of_this_job, None)) is None:
+                return
+            self._left_s = limit.left_s
+        worker.loop.add_callback(self._end, worker)
+
+    async def _end(self, worker: Worker) -> None:
+        left_s = getattr(self, "_left_s", 0.0)
+        await sleep(left_s - min(2 * RESERVE_S, left_s / 2))
+        worker.status = Status.paused
+        while worker.state.executing_count:
+            await sleep(1.0)
+        await worker.close(reason="the job is soon over")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, Any, Literal, Self
+from typing import IO, Any, Literal, Self, get_args
 
 import psutil
 
@@ -35,6 +35,7 @@ STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 _ESCALATION = (signal.SIGUSR1, signal.SIGTERM, signal.SIGKILL)
 
 Launcher = Literal["mpirun", "srun", "sbatch"]
+LAUNCHERS = get_args(Launcher)
 
 _LAUNCHERS_PREFIXES = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "SLURM_STEP", "SLURM_SRUN_", "SLURM_PMI", "SLURM_CPU_BIND")
 _LAUNCHERS_NAMES = {
@@ -105,33 +106,21 @@ class Launch:
 
     def command(self) -> list[str]:
         """Spell the command that starts the engine, what starts its ranks included."""
-        if self.launcher == "sbatch":
-            return self._command_of_a_job()
-        command = [sys.executable, "-m", "mpi_engine", self.action]
-        command += [str(self.directory)] if self.file is None else [str(self.file), "-o", str(self.directory)]
+        words = [self.action]
+        words += [str(self.directory)] if self.file is None else [str(self.file), "-o", str(self.directory)]
         for override in self.overrides:
-            command += ["--set", override]
+            words += ["--set", override]
         options = {"writer": self.writer, "max-walltime": self.max_walltime_s, "reserve": self.reserve_s}
         for option, value in options.items():
-            command += [] if value is None else [f"--{option}", str(value)]
+            words += [] if value is None else [f"--{option}", str(value)]
+        engine = [sys.executable, "-m", "mpi_engine", *words]
+        if self.launcher == "sbatch":
+            return [sys.executable, "-m", "orchestration.batch", "submit", str(self.ranks), str(self.directory), *words]
         if self.launcher == "srun":
             plugin = os.environ.get("SLURM_MPI_TYPE")
             how = [] if plugin is None else [f"--mpi={plugin}"]
-            return ["srun", f"--ntasks={self.ranks}", "--kill-on-bad-exit=1", *how, *command]
-        return command if self.ranks == 1 else [str(find_mpirun()), "-n", str(self.ranks), *command]
-
-    def _command_of_a_job(self) -> list[str]:
-        """Spell the command that submits the engine, goes on with it from job to job, and waits for its end."""
-        batch = [sys.executable, "-m", "orchestration.batch"]
-        if self.file is None:
-            job = ["run", str(self.directory.absolute())]
-        else:
-            job = ["run", str(self.file.absolute()), "-o", str(self.directory.absolute())]
-        for override in self.overrides:
-            job += ["--set", override]
-        for option, value in {"writer": self.writer, "reserve": self.reserve_s}.items():
-            job += [] if value is None else [f"--{option}", str(value)]
-        return [*batch, "submit", str(self.ranks), str(self.directory), *job]
+            return ["srun", f"--ntasks={self.ranks}", "--kill-on-bad-exit=1", *how, *engine]
+        return engine if self.ranks == 1 else [str(find_mpirun()), "-n", str(self.ranks), *engine]
 
 
 def prepare(

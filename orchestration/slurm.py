@@ -105,7 +105,9 @@ def _is_count(value: Any) -> bool:
 _MEANINGS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "jobs": (_is_count, "must be a whole number of at least 1"),
     "ranks": (_is_count, "must be a whole number of at least 1"),
-    "time_limit_min": (_is_count, "must be a whole number of minutes of at least 1"),
+    "time_limit_min": (
+        lambda value: _is_count(value) and value >= 3, "must be at least 3 whole minutes: the last two end its runs"
+    ),
     "memory_gb": (lambda value: type(value) in (int, float) and 0 < value < float("inf"), "must be positive"),
     "partition": (lambda value: re.fullmatch(r"[\w.-]+(,[\w.-]+)*", str(value)) is not None, "is no partition's name"),
     "setup": (
@@ -169,11 +171,6 @@ def wait_for_end(job: str) -> Job:
 def requeue(job: str) -> None:
     """Let a running batch job end, and begin anew when its turn comes."""
     _ask("scontrol", "requeue", job)
-
-
-def send_signal(job: str, name: str) -> None:
-    """Send a signal, like ``USR1``, to a job's batch script alone."""
-    _ask("scancel", "--batch", f"--signal={name}", job)
 
 
 def cancel(job: str) -> None:
