@@ -65,10 +65,13 @@ def run(arguments: argparse.Namespace) -> int:
 def member(arguments: argparse.Namespace) -> int:
     """Attempt the member of a sweep that this task of a job array stands for."""
     job, sweep = slurm.this_job(), read_sweep(arguments.sweep)
-    index = int(os.environ.get("SLURM_ARRAY_TASK_ID", "-1"))
-    if not 0 <= index < len(sweep.members):
+    index, tasks = slurm.array_task(), os.environ.get("SLURM_NTASKS", "1")
+    if index is None or index >= len(sweep.members):
         remedy = f"the sweep has members 0 to {len(sweep.members) - 1}; submit with --array=0-{len(sweep.members) - 1}"
         raise ExperimentError([Problem("SLURM_ARRAY_TASK_ID", str(index), remedy)], str(sweep.file))
+    if int(tasks) != sweep.ranks:
+        remedy = f"the sweep's runs have {sweep.ranks} ranks; submit with --ntasks={sweep.ranks}"
+        raise ExperimentError([Problem("SLURM_NTASKS", tasks, remedy)], str(sweep.file))
     chosen, ledger, driver = sweep.members[index], Ledger(sweep.directory), f"job-{job}"
     before = ledger.read(chosen.id)
     if before.state == State.RUNNING:

@@ -9,13 +9,15 @@ import os
 import shlex
 import sys
 import tempfile
+import time
 from asyncio import sleep, to_thread
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from subprocess import Popen
+from subprocess import Popen, TimeoutExpired
 from typing import Any
 
+import dask
 from distributed import Client, LocalCluster, Security, Status, Worker
 from distributed.deploy.cluster import Cluster
 from distributed.diagnostics.plugin import WorkerPlugin
@@ -27,7 +29,10 @@ from orchestration import slurm
 RESOURCE = "ranks"
 """Abstract resource by which Dask bounds the ranks in flight: workers have some of it, and every run takes its own."""
 
+_LOOPBACK = "127.0.0.1:0"
+_OUR_DASHBOARD = {"distributed.dashboard.link": "{scheme}://127.0.0.1:{port}/status"}
 _CONNECT_S = 30
+_START_S = 300
 
 
 @contextmanager
@@ -64,6 +69,7 @@ def open_client(
             yield client
     elif on == "slurm":
         with (
+            dask.config.set(_OUR_DASHBOARD),
             _temporary_credentials(directory) as security,
             _in_jobs(ranks, jobs or slurm.Jobs(), directory, security) as cluster,
             Client(cluster) as client,
@@ -72,9 +78,9 @@ def open_client(
             yield client
     elif on == "allocation":
         with (
+            dask.config.set(_OUR_DASHBOARD),
             _temporary_credentials(directory) as security,
-            _in_this_job(ranks, security) as cluster,
-            Client(cluster) as client,
+            _in_this_job(ranks, security) as client,
         ):
             client.register_plugin(_EndsInTime())
             yield client
@@ -100,7 +106,7 @@ def _local(ranks: int, slots: int) -> LocalCluster:
         threads_per_worker=at_once,
         processes=True,
         host="127.0.0.1",
-        dashboard_address="127.0.0.1:0",
+        dashboard_address=_LOOPBACK,
         memory_limit=0,    # of the worker; the engines are not in it
         resources={RESOURCE: at_once * ranks},
     )
@@ -154,12 +160,17 @@ class _EndsInTime(WorkerPlugin):
 @contextmanager
 def _in_jobs(ranks: int, jobs: slurm.Jobs, directory: Path, security: Security) -> Iterator[Cluster]:
     """Keep up a number of batch jobs with one worker each; the scheduler is in this process."""
-    from dask_jobqueue import SLURMCluster  # noqa: PLC0415  (has a configuration of its own)
+    from dask_jobqueue.slurm import SLURMCluster, SLURMJob  # noqa: PLC0415  (has a configuration of its own)
 
     host = slurm.find_address(jobs.partition)
     cores = max(ranks, jobs.ranks or ranks)
     log = str(directory.absolute()).replace("%", "%%") + "/worker-%j.log"
+
+    class PatientJob(SLURMJob):  # type: ignore[misc]
+        submit_command = shlex.join([sys.executable, "-m", "orchestration.slurm"])
+
     with SLURMCluster(
+        job_cls=PatientJob,
         queue=jobs.partition,
         walltime=str(jobs.time_limit_min),
         memory=f"{jobs.memory_gb} GB",
@@ -172,7 +183,7 @@ def _in_jobs(ranks: int, jobs: slurm.Jobs, directory: Path, security: Security) 
         worker_extra_args=_worker_options(cores),
         protocol="tls://",
         security=security,
-        scheduler_options={"host": host, "dashboard_address": "127.0.0.1:0"},
+        scheduler_options={"host": host, "dashboard_address": _LOOPBACK},
     ) as cluster:
         slurm.check_script(cluster.job_script())
         cluster.adapt(minimum_jobs=jobs.jobs, maximum_jobs=jobs.jobs)
@@ -180,29 +191,43 @@ def _in_jobs(ranks: int, jobs: slurm.Jobs, directory: Path, security: Security) 
 
 
 @contextmanager
-def _in_this_job(ranks: int, security: Security) -> Iterator[Cluster]:
+def _in_this_job(ranks: int, security: Security) -> Iterator[Client]:
     """Start one worker on each node of the batch job that this process is in; the scheduler is in this process."""
     slurm.this_job()
     nodes = slurm.nodes_of_this_job()
-    tasks = int(os.environ.get("SLURM_NTASKS", len(nodes)))
-    cores = max(ranks, tasks // len(nodes))
+    n = len(nodes)
+    cores = max(ranks, int(os.environ.get("SLURM_NTASKS", n)) // n)
+    step = ["srun", f"--nodes={n}", f"--ntasks={n}", "--ntasks-per-node=1", f"--cpus-per-task={cores}", "--overlap"]
+    forget = [part for name in _PLACEMENT for part in ("-u", name)]    # so that mpirun stays on the worker's node
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", f"--nthreads={cores}", *_worker_options(cores)]
     files = security.get_tls_config_for_role("client")
-    with LocalCluster(
-        n_workers=0, host=slurm.address_towards(nodes[-1]), protocol="tls://", security=security,
-        dashboard_address="127.0.0.1:0",
-    ) as cluster:  # fmt: skip
-        n = len(nodes)
-        step = ["srun", f"--nodes={n}", f"--ntasks={n}", "--ntasks-per-node=1", f"--cpus-per-task={cores}", "--overlap"]
-        forget = [part for name in _PLACEMENT for part in ("-u", name)]    # so that mpirun stays on the worker's node
-        worker = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
-        worker += [f"--nthreads={cores}", *_worker_options(cores)]
-        for option, name in {"ca-file": "ca_file", "cert": "cert", "key": "key"}.items():
-            worker += [f"--tls-{option}", files[name]]
-        with Popen([*step, "env", *forget, *worker], start_new_session=True) as workers:
-            try:
-                yield cluster
-            finally:
-                workers.terminate()
+    for option, name in {"ca-file": "ca_file", "cert": "cert", "key": "key"}.items():
+        worker += [f"--tls-{option}", files[name]]
+    options = {"protocol": "tls://", "security": security, "dashboard_address": _LOOPBACK}
+    with (
+        LocalCluster(n_workers=0, host=slurm.address_towards(nodes[-1]), **options) as cluster,
+        Client(cluster) as client,
+        Popen([*step, "env", *forget, *worker, cluster.scheduler_address], start_new_session=True) as workers,
+    ):
+        try:
+            _wait_for_workers(client, n, workers)
+            yield client
+        finally:
+            cluster.close()    # upon which the workers end
+            with suppress(TimeoutExpired):
+                workers.wait(_CONNECT_S)
+            workers.terminate()
+
+
+def _wait_for_workers(client: Client, n: int, step: Popen[bytes]) -> None:
+    """Wait for the workers of a job step; after a while go on with those that are there."""
+    deadline = time.monotonic() + _START_S
+    while (there := len(client.scheduler_info(n_workers=-1)["workers"])) < n:
+        if step.poll() is not None:
+            raise _refusal("allocation", "srun could not start workers on the nodes of this job; it said why above")
+        if there and time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
 
 
 _PLACEMENT = ("SLURM_JOBID", "SLURM_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NNODES", "SLURM_JOB_NUM_NODES")
@@ -210,7 +235,7 @@ _PLACEMENT = ("SLURM_JOBID", "SLURM_NODELIST", "SLURM_JOB_NODELIST", "SLURM_NNOD
 
 def _worker_options(ranks: int) -> list[str]:
     # what a worker tells without TLS stays on its node; no limit of memory: the engines are processes of their own
-    options = {"resources": f"{RESOURCE}={ranks}", "dashboard-address": "127.0.0.1:0", "memory-limit": "0"}
+    options = {"resources": f"{RESOURCE}={ranks}", "dashboard-address": _LOOPBACK, "memory-limit": "0"}
     return ["--no-dashboard", *(part for option, value in options.items() for part in (f"--{option}", value))]
 
 

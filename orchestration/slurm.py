@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ class Job:
     Parameters
     ----------
     id : str
-        Its number.
+        Its number, or that of an array with that of a task: ``12_3``.
     state : str
         SLURM's word, like ``RUNNING``; ``FORGOTTEN`` when it has ended so long ago that SLURM knows no more.
     exit_code : int
@@ -208,7 +209,7 @@ def nodes_of_this_job() -> list[str]:
 
 
 def this_job() -> str:
-    """Number of the batch job that this process is in.
+    """Number of the batch job that this process is in, that of its task included.
 
     Raises
     ------
@@ -216,10 +217,17 @@ def this_job() -> str:
         If it is in none.
     """
     try:
-        return os.environ["SLURM_JOB_ID"]
+        job = os.environ["SLURM_JOB_ID"]
+        return job if (task := array_task()) is None else f"{os.environ['SLURM_ARRAY_JOB_ID']}_{task}"
     except KeyError:
         remedy = "is not set, so this is no batch job; submit it with sbatch, see slurm/README.md"
         raise ExperimentError([Problem("SLURM_JOB_ID", "", remedy)], "command") from None
+
+
+def array_task() -> int | None:
+    """Which task of a job array this process is in; None if it is in none."""
+    task = os.environ.get("SLURM_ARRAY_TASK_ID")
+    return None if task is None else int(task)
 
 
 def _ask(*command: str, script: str | None = None) -> str:
@@ -240,3 +248,7 @@ def _ask(*command: str, script: str | None = None) -> str:
         log.warning("SLURM is busy (%s); again in %.0f s", reason.splitlines()[-1], pause_s)
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+if __name__ == "__main__":
+    print(submit(sys.argv[1:]))

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import psutil
@@ -268,6 +269,30 @@ def test_jobs_that_cannot_be_are_refused(table: dict[str, Any], said: str, place
     write_sweep(tmp_path / "sweep.toml", str(place / "short.toml"), slurm=table)
     assert said in steelyard("sweep", "run", "sweep.toml", "--on", "slurm", cwd=tmp_path, code=2)
     assert not list(tmp_path.glob("sweep/.credentials*"))
+
+
+def test_a_busy_controller_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Path(os.environ["SLURM_CONF"]).read_text()
+    impatient = tmp_path / "slurm.conf"
+    impatient.write_text(re.sub(r"MessageTimeout=\d+", "MessageTimeout=2", settings))
+    controller = psutil.Process(int(Path("/run/steelyard-slurm/pid/slurmctld").read_text()))
+    job = sbatch("--hold", "--wrap=true", cwd=tmp_path)
+    controller.suspend()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setenv("SLURM_CONF", str(impatient))
+            found = Thread(target=lambda: states.append(slurm.find_job(job).state), daemon=True)
+            states: list[str] = []
+            found.start()
+            wait_until(lambda: "SLURM is busy" in caplog.text, "the first complaint")
+            controller.resume()
+            found.join(PATIENCE_S)
+    finally:
+        controller.resume()
+    assert states == ["PENDING"]
+    slurm.cancel(job)
 
 
 def test_without_slurm_this_is_said(place: Path) -> None:
