@@ -57,8 +57,9 @@ class RunDirectory:
         except OSError as error:
             raise DirectoryError(f"run directory = {path}: {error.strerror}; check its permissions") from None
         finally:
-            with suppress(OSError):
-                mine.unlink()
+            for link in path.glob(".lock.*"):       # also those of jobs that died here
+                with suppress(OSError):
+                    link.unlink()
 
     @classmethod
     def new(cls, path: Path, experiment: Experiment, parent: Mapping[str, Any] | None = None) -> Self:
@@ -101,9 +102,7 @@ class RunDirectory:
         DirectoryError
             If it holds no run, or is held by another job.
         """
-        if not (path / EXPERIMENT_FILE).is_file():
-            remedy = "name a run directory, or begin one: steelyard run FILE -o DIR"
-            raise DirectoryError(f"run directory = {path}: holds no run; {remedy}")
+        require_run(path)
         return cls(path)
 
     @property
@@ -147,6 +146,13 @@ class RunDirectory:
                 self._lock.unlink(missing_ok=True)
         finally:
             guard.unlink(missing_ok=True)
+
+
+def require_run(path: Path) -> None:
+    """Raise `DirectoryError` if a directory holds no run."""
+    if not (path / EXPERIMENT_FILE).is_file():
+        remedy = "name a run directory, or begin one: steelyard run FILE -o DIR"
+        raise DirectoryError(f"run directory = {path}: holds no run; {remedy}")
 
 
 def read_parent(path: Path) -> dict[str, Any]:

@@ -125,9 +125,9 @@ def resume(
     """
     ranks = ranks or Ranks()
     chosen = choose_writer(ranks.comm, writer)
+    experiment = chosen.on_root(lambda: change_experiment(directory, overrides))
     claimed = _on_first(lambda: RunDirectory.existing(directory), ranks)
     with _held(claimed, Watcher(claimed, ranks, wall_time, watchdog_s)) as watcher:
-        experiment = chosen.on_root(lambda: change_experiment(directory, overrides))
         job = Job(experiment, directory, ranks, chosen, watcher)
         ended = chosen.on_root(lambda: finished_step(directory))
         if ended is not None and ended >= experiment.n_steps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tomllib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from mpi_engine.compiled import build
@@ -22,7 +23,7 @@ from mpi_engine.output.integrity import RunError
 from mpi_engine.output.sealed import RUN_FILE, Sealed, read_contents, sealed_segments
 from mpi_engine.output.segments import go_back, reopen
 from mpi_engine.output.writers import Writer
-from mpi_engine.run.directory import EXPERIMENT_FILE, RunDirectory, read_parent
+from mpi_engine.run.directory import EXPERIMENT_FILE, RunDirectory, read_parent, require_run
 
 log = logging.getLogger("steelyard")
 
@@ -32,9 +33,12 @@ def change_experiment(run_dir: Path, overrides: Sequence[str]) -> Experiment:
 
     Raises
     ------
+    DirectoryError
+        If there is no run.
     ExperimentError
         If the experiment is wrong, or other keys are changed.
     """
+    require_run(run_dir)
     path = run_dir / EXPERIMENT_FILE
     old, new = load_experiment(path), load_experiment(path, overrides)
     refuse_changes(run_dir, old, new)
@@ -111,7 +115,7 @@ def _last_good(writer: Writer, run_dir: Path) -> Checkpoint | None:
     paths = writer.on_root(lambda: checkpoints(run_dir))
     for path in reversed(paths):
         found = find_checkpoint_damage(writer, path)
-        found = found or writer.on_root(lambda path=path: _find_gap(run_dir, int(path.stem)))
+        found = found or writer.on_root(partial(_find_gap, run_dir, int(path.stem)))
         if not found:
             return Checkpoint(path)
         problem = found

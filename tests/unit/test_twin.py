@@ -9,6 +9,7 @@ import pytest
 
 from mpi_engine.experiment import Experiment, parse_experiment
 from mpi_engine.run.simulation import Simulation
+from tests.state import state_of
 from tests.unit.twin import Twin
 
 EIF = {
@@ -130,12 +131,12 @@ def compare_with_twin(experiment: Experiment) -> None:
     simulation.start()
     twin = Twin(simulation)
     n_spikes = n_events = 0
-    state = simulation.state()
+    state = state_of(simulation)
     for n in range(1, experiment.n_steps + 1):
         inputs = _fired(simulation, experiment.trains)
         expected, fired, potentials = twin.step(n, state, inputs)
         simulation.advance(n)
-        state = simulation.state()
+        state = state_of(simulation)
         measured = _fired(simulation, experiment.populations)
         agreed = True
         for name in experiment.populations:
@@ -176,7 +177,7 @@ def test_deferred_events_give_the_bits_of_immediate_ones() -> None:
             simulation.advance(min(simulation.step + every, experiment.n_steps))
             for name in experiment.plastic:
                 simulation.present_weights(name)
-        states.append(simulation.state())
+        states.append(state_of(simulation))
     for other in states[1:]:
         for key, values in states[0].items():
             assert values.tobytes() == other[key].tobytes(), key
