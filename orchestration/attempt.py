@@ -102,6 +102,7 @@ class EnginesEnd(WorkerPlugin):
     """Lets the engines of a worker stop at checkpoints when it closes; if it is killed, the system ends them."""
 
     name = "steelyard-engines-end"
+    idempotent = True     # a second driver does not put another in its place, which would end this one
 
     def setup(self, worker: Worker) -> None:
         """Leave the interrupts of a terminal to the driver."""

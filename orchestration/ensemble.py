@@ -143,7 +143,7 @@ class Ensemble:
             except ExperimentError as error:
                 self._note(member, Entry(State.FAILED, 0, str(error)))
                 continue
-            key = f"{member.id}-{self._name}-{next(self._numbers)}"
+            key = ("attempt", member.id, self._name, next(self._numbers))    # a tuple: for Dask all are of one kind
             future = self._client.submit(self._task, order, key=key, resources={RESOURCE: order.ranks}, pure=False)
             self._in_flight[member.id] = member, future
             future.add_done_callback(lambda _, ended=member.id: self._ended.put(ended))
@@ -163,8 +163,9 @@ class Ensemble:
         """See what has become of a run whose task has ended, and have it attempted again if that was not its fault."""
         member, future = self._in_flight.pop(ident)
         entry = self._ledger.read(ident)
-        if entry.state == State.PENDING and future.status == "error":    # not even the ledger could be written
-            entry = replace(entry, state=State.STOPPED, reason=str(future.exception()))
+        if entry.state == State.PENDING and not self._requests:    # not even the ledger was written
+            reason = str(future.exception()) if future.status == "error" else "its worker did not begin"
+            entry = replace(entry, state=State.STOPPED, reason=reason)
         self._note(member, entry)
         if entry.state == State.STOPPED and entry.code != Outcome.STOPPED:
             self._retries[ident] += 1

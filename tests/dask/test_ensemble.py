@@ -1,0 +1,269 @@
+"""Sweeps on a real local cluster, whose workers, engines and drivers are killed, stopped and doubled."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import tomli_w
+from distributed import Client
+
+from mpi_engine.experiment import ExperimentError
+from mpi_engine.output.difference import differences
+from orchestration import cluster
+from orchestration.cluster import open_client, runs_at_once
+from orchestration.ensemble import Ensemble
+from orchestration.ledger import Ledger, State
+from orchestration.sweep import Member, Sweep, read_sweep
+from tests.dask.nothing import nothing
+
+PATIENCE_S = 1200
+
+pytestmark = pytest.mark.timeout(2 * PATIENCE_S)
+
+STEELYARD = str(Path(sys.executable).with_name("steelyard"))
+
+
+class Runs:
+    """A sweep in a directory, and the drivers started on it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.sweep: Sweep = read_sweep(file)
+        self.drivers: list[subprocess.Popen[str]] = []
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        command = [STEELYARD, "sweep", *(arguments or ("run",)), str(self.file)]
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        self.drivers.append(subprocess.Popen(command, **pipes, start_new_session=True))
+        return self.drivers[-1]
+
+    def type(self, *arguments: str) -> tuple[int, str]:
+        driver = self.start(*arguments)
+        told = driver.communicate(timeout=PATIENCE_S)[0]
+        return driver.returncode, told
+
+    def wait_until_one_runs(self) -> Member:
+        """Wait until the steps of a run go on, and name it."""
+        before = {member.id: self.step(member) for member in self.sweep.members}
+
+        def found() -> list[Member]:
+            return [m for m in self.sweep.members if 0 < self.step(m) != before[m.id] and self.engines(m)]
+
+        wait_for(lambda: found() or all(driver.poll() is not None for driver in self.drivers))
+        assert found(), "the driver ended"
+        return found()[0]
+
+    def step(self, member: Member) -> int:
+        try:
+            status = json.loads((self.sweep.run_directory(member) / "status.json").read_text())
+        except FileNotFoundError:
+            return 0
+        return int(status["step"]) if status["phase"] == "running" else 0
+
+    def engines(self, member: Member) -> list[psutil.Process]:
+        """List the ranks of a run, and their mpirun."""
+        return processes_with(str(self.sweep.run_directory(member)))
+
+    def assert_done_once(self) -> None:
+        done: Counter[str] = Counter()
+        for path in (self.sweep.directory / "ledger").glob("*.json"):
+            done[path.name.split(".")[0]] += json.loads(path.read_text())["state"] == "done"
+        assert done == Counter(member.id for member in self.sweep.members)
+        assert not processes_with(str(self.sweep.directory))
+
+    def assert_as_by_hand(self, member: Member, directory: Path) -> None:
+        """Compare a run with one of its experiment by itself, on one rank and without a stop."""
+        file = directory / f"{member.id}.toml"
+        file.write_text(self.sweep.experiment(member).to_toml())
+        engine = [sys.executable, "-m", "mpi_engine", "run", str(file), "-o", str(file.with_suffix(""))]
+        subprocess.run(engine, check=True, timeout=PATIENCE_S, stdout=subprocess.DEVNULL)
+        assert list(differences(self.sweep.run_directory(member), file.with_suffix(""))) == []
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.02)
+
+
+def processes_with(word: str) -> list[psutil.Process]:
+    """List the processes that have a word in their command line, the typed command aside."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        line = process.info["cmdline"] or []
+        if any(word in part for part in line) and not any(part.endswith("steelyard") for part in line):
+            found.append(process)
+    return found
+
+
+def kill(process: psutil.Process | subprocess.Popen[str]) -> None:
+    os.kill(process.pid, signal.SIGKILL)
+
+
+def worker_of(driver: subprocess.Popen[str]) -> psutil.Process:
+    children = psutil.Process(driver.pid).children(recursive=True)
+    [worker] = [child for child in children if any("spawn_main" in part for part in child.cmdline())]
+    return worker
+
+
+@pytest.fixture
+def write(small_experiment: Callable[..., dict[str, Any]], tmp_path: Path) -> Iterator[Callable[..., Runs]]:
+    """Write a sweep, and leave none of its processes behind."""
+    started: list[Runs] = []
+
+    def make(text: str, **changes: Any) -> Runs:
+        (tmp_path / "base.toml").write_text(tomli_w.dumps(small_experiment(**changes)))
+        (tmp_path / "study.toml").write_text(f'experiment = "base.toml"\n{text}')
+        started.append(Runs(tmp_path / "study.toml"))
+        return started[-1]
+
+    yield make
+    for runs in started:
+        for driver in runs.drivers:
+            if driver.poll() is None:
+                driver.kill()
+            driver.wait()
+        wait_for(lambda runs=runs: not processes_with(str(runs.sweep.directory)))
+
+
+LONG = {"run": {"duration_ms": 40_000.0, "checkpoint_every_ms": 2000.0}, "recording": {"segment_ms": 2000.0}}
+"""Long enough to be killed at, not too long to be done in the end."""
+
+
+def test_whoever_is_killed_each_run_is_done_once(write: Callable[..., Runs], tmp_path: Path) -> None:
+    runs = write("seeds = 3", **LONG)
+    driver = runs.start()
+    runs.wait_until_one_runs()
+    kill(worker_of(driver))
+    victim = runs.wait_until_one_runs()
+    kill(runs.engines(victim)[0])
+    wait_for(lambda: Ledger(runs.sweep.directory).read(victim.id).attempt > 1)
+    runs.wait_until_one_runs()
+    kill(driver)
+    wait_for(lambda: not processes_with(str(runs.sweep.directory)))
+    states = Counter(entry.state for entry in Ledger(runs.sweep.directory).survey().values())
+    assert states[State.RUNNING] == states[State.FAILED] == 0
+    code, told = runs.type("run")
+    assert code == 0, told
+    assert "3 done, 0 running, 0 stopped, 0 failed, 0 pending" in told
+    runs.assert_done_once()
+    runs.assert_as_by_hand(victim, tmp_path)
+
+
+def test_stops_and_two_drivers_at_once(write: Callable[..., Runs], tmp_path: Path) -> None:
+    runs = write("seeds = 2\nranks = 2", **LONG)
+    driver = runs.start()
+    stopped = runs.wait_until_one_runs()
+    driver.send_signal(signal.SIGINT)
+    told = driver.communicate(timeout=PATIENCE_S)[0]
+    assert driver.returncode == 75, told
+    assert "stopping at checkpoints; once more ends all runs at once" in told
+    assert f"stopped: {stopped}: at a checkpoint" in told
+    assert list((runs.sweep.run_directory(stopped) / "checkpoint").glob("*.h5"))
+
+    two = [runs.start(), runs.start()]
+    runs.wait_until_one_runs()
+    assert runs.type("cancel")[0] == 0
+    assert [driver.wait(PATIENCE_S) for driver in two] == [75, 75], [driver.communicate() for driver in two]
+    assert not processes_with(str(runs.sweep.directory))
+
+    two = [runs.start(), runs.start()]
+    for driver in two:
+        told = driver.communicate(timeout=PATIENCE_S)[0]
+        assert driver.returncode == 0, told
+        assert "2 done, 0 running, 0 stopped, 0 failed, 0 pending" in told
+    runs.assert_done_once()
+    runs.assert_as_by_hand(stopped, tmp_path)
+
+
+def test_one_that_fails_does_not_hold_up_the_others(write: Callable[..., Runs]) -> None:
+    runs = write("seeds = 2")
+    bad, good = runs.sweep.members
+    foreign = runs.sweep.run_directory(bad) / "foreign"
+    foreign.parent.mkdir(parents=True)
+    foreign.touch()
+    code, told = runs.type("run")
+    assert code == 1, told
+    assert f"failed: {bad}: output directory = {foreign.parent}: is not empty" in told
+    assert (runs.sweep.run_directory(good) / "run.h5").exists()
+    foreign.unlink()
+    code, told = runs.type("run")
+    assert code == 1, told    # a failed run waits for its user
+    code, told = runs.type("status")
+    assert (code, told.splitlines()[-1]) == (0, "1 done, 0 running, 0 stopped, 1 failed, 0 pending")
+    code, told = runs.type("retry")
+    assert code == 0, told
+    runs.assert_done_once()
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    """Start a local cluster with room for two runs of two ranks."""
+    with open_client("local", ranks=2, slots=5) as opened:
+        yield opened
+
+
+def test_each_run_takes_its_ranks(client: Client) -> None:
+    assert runs_at_once(client, 2) == 2
+
+
+def test_nothing_listens_beyond_this_machine(client: Client) -> None:
+    everyone = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    listening = [c for process in everyone for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    assert len(listening) >= 3    # the scheduler, its dashboard and the worker
+    assert {c.laddr.ip for c in listening} == {"127.0.0.1"}
+
+
+def test_many_runs_and_no_mpi_in_driver_or_worker(client: Client, write: Callable[..., Runs]) -> None:
+    runs = write("seeds = 60\nranks = 2")
+    shown: list[str] = []
+    tally = Ensemble(runs.sweep, client, nothing).run(lambda tally: shown.append(str(tally)))
+    assert tally.counts == {State.DONE: 60}
+    assert shown[0] == "0 done, 0 running, 0 stopped, 0 failed, 60 pending"
+    runs.assert_done_once()
+    assert all(client.run(lambda: "mpi4py" not in sys.modules).values())
+    check = "import sys, orchestration.cli, orchestration.ensemble; sys.exit('mpi4py' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
+
+
+def test_an_engine_that_cannot_be_started_is_tried_a_few_times(
+    client: Client, write: Callable[..., Runs]
+) -> None:
+    runs = write("seeds = 2\nranks = 2")
+    runs.sweep.directory.mkdir()
+    (runs.sweep.directory / "runs").touch()    # in the way
+    tally = Ensemble(runs.sweep, client).run(lambda _: None)
+    assert tally.counts == {State.STOPPED: 2}
+    assert {entry.attempt for entry in Ledger(runs.sweep.directory).survey().values()} == {4}
+    assert all("NotADirectoryError" in line or "FileExistsError" in line for line in tally.list_unfinished())
+
+
+@pytest.mark.parametrize(
+    ("on", "words"),
+    [("slrum", "--on = slrum: must be local"), ("tcp://127.0.0.1:1", "--on = tcp://127.0.0.1:1: no scheduler answers")],
+)
+def test_no_such_cluster(on: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_CONNECT_S", 1)
+    with pytest.raises(ExperimentError, match=words), open_client(on, 1, 1):
+        pass
+
+
+def test_workers_that_would_never_take_a_run(client: Client) -> None:
+    address = client.scheduler.address
+    words = "no worker takes 8 ranks; start workers with --resources ranks=8"
+    with pytest.raises(ExperimentError, match=words), open_client(address, ranks=8, slots=8):
+        pass
+    with open_client(address, ranks=4, slots=1) as opened:
+        assert runs_at_once(opened, 4) == 1
