@@ -10,14 +10,15 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from distributed import Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from mpi_engine.run.directory import EXPERIMENT_FILE, living_holder
-from orchestration.launcher import Engine, Launch, Outcome
+from orchestration.launcher import Engine, Launch, Launcher, Outcome
 from orchestration.ledger import Claim, Ledger, State
+from orchestration.sweep import Member, Sweep
 
 _POLL_S = 0.5
 _FORMER_S = 120.0
@@ -50,6 +51,8 @@ class Order:
         Who asks for it, and may ask it to stop.
     cancellation : str
         The sweep's last cancellation when it was ordered; a later one stops it.
+    launcher : {"mpirun", "srun", "sbatch"}
+        What starts the ranks.
     """
 
     directory: Path
@@ -59,6 +62,13 @@ class Order:
     after: int
     driver: str
     cancellation: str
+    launcher: Launcher = "mpirun"
+
+    @classmethod
+    def of(cls, sweep: Sweep, member: Member, after: int, driver: str, cancellation: str) -> Self:
+        """Order an attempt at a member of a sweep; raises `ExperimentError` if its experiment has changed."""
+        experiment = sweep.experiment(member).to_toml()
+        return cls(sweep.directory, member.id, experiment, sweep.ranks, after, driver, cancellation, sweep.launcher)
 
     @property
     def run_directory(self) -> Path:
@@ -144,10 +154,10 @@ class _Recipe:
     def __enter__(self) -> Launch:
         order = self._order
         if (order.run_directory / EXPERIMENT_FILE).exists():
-            return Launch(None, order.run_directory, order.ranks)
+            return Launch(None, order.run_directory, order.ranks, launcher=order.launcher)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.write_text(order.experiment, encoding="utf-8")
-        return Launch(self._file, order.run_directory, order.ranks)
+        return Launch(self._file, order.run_directory, order.ranks, launcher=order.launcher)
 
     def __exit__(self, *_: object) -> None:
         self._file.unlink(missing_ok=True)

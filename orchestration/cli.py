@@ -17,7 +17,7 @@ from mpi_engine.run.walltime import parse_duration
 from orchestration import doctor as health
 from orchestration import inspection, progress, stopping, sweep_cli
 from orchestration import plan as planning
-from orchestration.launcher import Outcome, prepare, prepare_resume
+from orchestration.launcher import Launcher, Outcome, prepare, prepare_resume
 
 app = typer.Typer(help="Distributed simulation of plastic, correlated, balanced spiking networks.")
 app.add_typer(sweep_cli.app, name="sweep")
@@ -39,6 +39,9 @@ MaxWalltime = Annotated[
 ]
 Reserve = Annotated[
     str | None, typer.Option(metavar="S|H:M:S", help="Time to leave before that limit; 60 s if not given.")
+]
+LauncherName = Annotated[
+    Launcher, typer.Option(help="What starts the ranks: mpirun, a step of this batch job, or a batch job of its own.")
 ]
 RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", exists=True, help="A run directory or a run.h5.")]
@@ -74,10 +77,11 @@ def run(
     writer: Writer = None,
     max_walltime: MaxWalltime = None,
     reserve: Reserve = None,
+    launcher: LauncherName = "mpirun",
 ) -> None:
     """Simulate an experiment on a number of MPI ranks. Exit code 75: stopped at a checkpoint, resume it."""
     limits = _seconds("--max-walltime", max_walltime), _seconds("--reserve", reserve)
-    launch = prepare(file, directory, ranks, overrides or (), writer, *limits)
+    launch = prepare(file, directory, ranks, overrides or (), writer, *limits, launcher)
     raise typer.Exit(progress.follow(launch, _console, _errors))
 
 
@@ -94,10 +98,11 @@ def resume(
     writer: Writer = None,
     max_walltime: MaxWalltime = None,
     reserve: Reserve = None,
+    launcher: LauncherName = "mpirun",
 ) -> None:
     """Go on with a run from its last checkpoint, on any number of ranks."""
     limits = _seconds("--max-walltime", max_walltime), _seconds("--reserve", reserve)
-    launch = prepare_resume(directory, ranks, overrides or (), writer, *limits)
+    launch = prepare_resume(directory, ranks, overrides or (), writer, *limits, launcher)
     raise typer.Exit(progress.follow(launch, _console, _errors))
 
 

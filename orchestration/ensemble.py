@@ -149,10 +149,8 @@ class Ensemble:
             future.add_done_callback(lambda _, ended=member.id: self._ended.put(ended))
 
     def _order(self, member: Member) -> Order:
-        experiment = self._sweep.experiment(member).to_toml()
         after = self._entries.get(member.id, Entry()).attempt
-        sweep = self._sweep
-        return Order(sweep.directory, member.id, experiment, sweep.ranks, after, self._name, self._cancellation)
+        return Order.of(self._sweep, member, after, self._name, self._cancellation)
 
     def _settle_ended(self) -> None:
         """Wait a little for tasks to end, and see to all that have."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Literal, Self, get_args
 
 import psutil
 
@@ -33,6 +33,9 @@ STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """What asks a command to stop its engine; SIGUSR1 is the batch system's word that time is running out."""
 
 _ESCALATION = (signal.SIGUSR1, signal.SIGTERM, signal.SIGKILL)
+
+Launcher = Literal["mpirun", "srun", "sbatch"]
+LAUNCHERS = get_args(Launcher)
 
 _LAUNCHERS_PREFIXES = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "SLURM_STEP", "SLURM_SRUN_", "SLURM_PMI", "SLURM_CPU_BIND")
 _LAUNCHERS_NAMES = {
@@ -84,6 +87,9 @@ class Launch:
         Time to leave before that limit [s]; the engine's own if not given.
     only_calibrates : bool
         Whether the engine only measures what a run takes.
+    launcher : {"mpirun", "srun", "sbatch"}
+        What starts the ranks: mpirun, here or on the nodes of the batch job that this is in; a job step of that job; a
+        batch job of its own.
     """
 
     file: Path | None
@@ -94,6 +100,7 @@ class Launch:
     max_walltime_s: float | None = None
     reserve_s: float | None = None
     only_calibrates: bool = False
+    launcher: Launcher = "mpirun"
 
     @property
     def action(self) -> str:
@@ -101,15 +108,22 @@ class Launch:
         return "calibrate" if self.only_calibrates else "resume" if self.file is None else "run"
 
     def command(self) -> list[str]:
-        """Spell the command that starts the engine, mpirun included if there is more than one rank."""
-        command = [sys.executable, "-m", "mpi_engine", self.action]
-        command += [str(self.directory)] if self.file is None else [str(self.file), "-o", str(self.directory)]
+        """Spell the command that starts the engine, what starts its ranks included."""
+        words = [self.action]
+        words += [str(self.directory)] if self.file is None else [str(self.file), "-o", str(self.directory)]
         for override in self.overrides:
-            command += ["--set", override]
+            words += ["--set", override]
         options = {"writer": self.writer, "max-walltime": self.max_walltime_s, "reserve": self.reserve_s}
         for option, value in options.items():
-            command += [] if value is None else [f"--{option}", str(value)]
-        return command if self.ranks == 1 else [str(find_mpirun()), "-n", str(self.ranks), *command]
+            words += [] if value is None else [f"--{option}", str(value)]
+        engine = [sys.executable, "-m", "mpi_engine", *words]
+        if self.launcher == "sbatch":
+            return [sys.executable, "-m", "orchestration.batch", "submit", str(self.ranks), str(self.directory), *words]
+        if self.launcher == "srun":
+            plugin = os.environ.get("SLURM_MPI_TYPE")
+            how = [] if plugin is None else [f"--mpi={plugin}"]
+            return ["srun", f"--ntasks={self.ranks}", "--kill-on-bad-exit=1", *how, *engine]
+        return engine if self.ranks == 1 else [str(find_mpirun()), "-n", str(self.ranks), *engine]
 
 
 def prepare(
@@ -120,12 +134,13 @@ def prepare(
     writer: str | None = None,
     max_walltime_s: float | None = None,
     reserve_s: float | None = None,
+    launcher: Launcher = "mpirun",
 ) -> Launch:
     """Check everything that can be checked before ranks are started, and write nothing.
 
     Parameters
     ----------
-    file, directory, ranks, overrides, writer, max_walltime_s, reserve_s
+    file, directory, ranks, overrides, writer, max_walltime_s, reserve_s, launcher
         See `Launch`. Without a directory: ``runs/<name of the file>-<start of the experiment's hash>``.
 
     Returns
@@ -140,8 +155,8 @@ def prepare(
     """
     experiment = load_experiment(file, overrides)
     directory = directory or Path("runs") / f"{file.stem}-{experiment.hash[:8]}"
-    launch = Launch(file, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s)
-    _refuse([*_problems_of_directory(directory), *_problems_of_ranks(ranks)])
+    launch = Launch(file, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s, launcher)
+    _refuse([*_problems_of_directory(directory), *_problems_of_ranks(ranks, launcher)])
     _check_limit(launch)
     return launch
 
@@ -153,12 +168,13 @@ def prepare_resume(
     writer: str | None = None,
     max_walltime_s: float | None = None,
     reserve_s: float | None = None,
+    launcher: Launcher = "mpirun",
 ) -> Launch:
     """Check what can be checked before ranks are started to go on with a run.
 
     Parameters
     ----------
-    directory, ranks, overrides, writer, max_walltime_s, reserve_s
+    directory, ranks, overrides, writer, max_walltime_s, reserve_s, launcher
         See `Launch`. As many ranks as before if not given.
 
     Returns
@@ -172,8 +188,8 @@ def prepare_resume(
     """
     check_holds_run(directory)
     ranks = read_status(directory).get("ranks", 1) if ranks is None else ranks
-    launch = Launch(None, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s)
-    check_ranks(ranks)
+    launch = Launch(None, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s, launcher)
+    check_ranks(ranks, launcher)
     _check_limit(launch)
     return launch
 
@@ -199,9 +215,9 @@ def read_status(directory: Path) -> dict[str, Any]:
     return status
 
 
-def check_ranks(ranks: int) -> None:
+def check_ranks(ranks: int, launcher: Launcher = "mpirun") -> None:
     """Refuse a number of ranks that cannot be started here; raises `ExperimentError`."""
-    _refuse(list(_problems_of_ranks(ranks)))
+    _refuse(list(_problems_of_ranks(ranks, launcher)))
 
 
 def _refuse(problems: list[Problem]) -> None:
@@ -221,9 +237,14 @@ def _problems_of_directory(directory: Path) -> Iterator[Problem]:
         yield Problem("-o", str(directory), found)
 
 
-def _problems_of_ranks(ranks: int) -> Iterator[Problem]:
+def _problems_of_ranks(ranks: int, launcher: Launcher) -> Iterator[Problem]:
     if ranks < 1:
         yield Problem("-n", str(ranks), "a run has at least one rank; give 1 or more")
+    elif launcher != "mpirun":
+        if shutil.which(launcher) is None:
+            yield Problem("--launcher", launcher, "is not on the PATH; load your site's SLURM, or take mpirun")
+        elif launcher == "srun" and "SLURM_JOB_ID" not in os.environ:
+            yield Problem("--launcher", launcher, "makes a step of a batch job, and this is in none; take mpirun")
     elif ranks > 1 and find_mpirun() is None:
         yield Problem("-n", str(ranks), "there is no mpirun on the PATH; load an MPI, or take -n 1")
     elif ranks > 1 and importlib.util.find_spec("mpi4py") is None:

@@ -61,7 +61,7 @@ def follow(launch: Launch, console: Console, errors: Console) -> int:
     int
         The engine's exit code, or 128 plus the number of the signal that ended it.
     """
-    if launch.ranks > (cores := count_cores()):
+    if launch.launcher == "mpirun" and launch.ranks > (cores := count_cores()):
         say(errors, f"{launch.ranks} ranks share {cores} cores: the result is the same, -n {cores} is faster")
     on_terminal = sys.stdout.isatty() and not console.is_dumb_terminal
     lines = subprocess.DEVNULL if on_terminal else None    # they are in log.txt too

@@ -12,11 +12,13 @@ from typing import Any
 from mpi_engine.experiment import Experiment, ExperimentError, Problem, Seed, parse_experiment
 from mpi_engine.experiment.files import read_toml, set_key
 from mpi_engine.experiment.problems import suggest
+from orchestration.launcher import LAUNCHERS, Launcher
+from orchestration.slurm import Jobs, read_jobs
 
 ID_DIGITS = 16
 """Digits of an experiment's hash that name a member: 64 bits tell any sweep's members apart."""
 
-_KEYS = ("experiment", "ranks", "grid", "zip", "seeds")
+_KEYS = ("experiment", "ranks", "launcher", "slurm", "grid", "zip", "seeds")
 _VARYING = ("grid", "zip", "seeds")
 _SEED_PARTS = ("network", "input", "state", "noise")
 
@@ -80,6 +82,10 @@ class Sweep:
         The members are their product.
     members : tuple of Member
         In the order of the axes, the last one running fastest.
+    launcher : {"mpirun", "srun", "sbatch"}
+        What starts the ranks of each run.
+    jobs : Jobs
+        What jobs the workers are in, if they are in some.
     """
 
     file: Path
@@ -88,6 +94,8 @@ class Sweep:
     ranks: int
     axes: tuple[Axis, ...]
     members: tuple[Member, ...]
+    launcher: Launcher
+    jobs: Jobs
 
     @property
     def directory(self) -> Path:
@@ -137,7 +145,8 @@ def read_sweep(path: str | Path) -> Sweep:
     """
     path = Path(path).absolute()
     given = read_toml(path)
-    problems = list(_problems(given))
+    jobs, problems = read_jobs(given.get("slurm", {}))
+    problems += _problems(given)
     if path.suffix != ".toml":
         problems.append(Problem("file", path.name, "must end in .toml: its runs go to a directory named without that"))
     if problems:
@@ -148,7 +157,8 @@ def read_sweep(path: str | Path) -> Sweep:
     plain += [_zipped(dict(_leaves(entry))) for entry in given.get("zip", [])]
     seeds = list(_seed_axes(given.get("seeds")))
     members = _expand(path, base, table, plain, seeds)
-    return Sweep(path, base, table, given.get("ranks", 1), (*plain, *seeds), tuple(members))
+    return Sweep(path, base, table, given.get("ranks", 1), (*plain, *seeds), tuple(members),
+                 given.get("launcher", "mpirun"), jobs)
 
 
 def _expand(path: Path, base: Path, table: dict[str, Any], plain: list[Axis], seeds: list[Axis]) -> list[Member]:
@@ -226,6 +236,8 @@ def _problems(given: dict[str, Any]) -> Iterator[Problem]:
     ranks = given.get("ranks", 1)
     if type(ranks) is not int or ranks < 1:
         yield Problem("ranks", repr(ranks), "must be a whole number of at least 1")
+    if (launcher := given.get("launcher", "mpirun")) not in LAUNCHERS:
+        yield Problem("launcher", repr(launcher), f"one of: {', '.join(LAUNCHERS)}")
     if not any(given.get(key) for key in _VARYING):
         yield Problem("grid", "", "there is nothing to vary; give [grid], [[zip]] or seeds, with values")
         return

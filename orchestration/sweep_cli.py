@@ -32,7 +32,10 @@ _errors = Console(stderr=True)
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep, a TOML file; its runs go beside it.")]
 On = Annotated[
-    str, typer.Option(metavar="local|ADDRESS", help="Workers on this machine, or those of a Dask scheduler.")
+    str, typer.Option(
+        metavar="local|slurm|allocation|ADDRESS",
+        help="Workers on this machine, in jobs of SLURM, on the nodes of this job, or those of a Dask scheduler.",
+    )
 ]
 Slots = Annotated[
     int | None, typer.Option(metavar="RANKS", min=1, help="Ranks at once on this machine; its cores, if not given.")
@@ -54,13 +57,13 @@ def plan(file: SweepFile) -> None:
 @app.command()
 def run(file: SweepFile, on: On = "local", slots: Slots = None) -> None:
     """Run what is not done; again after a stop or a change. Exit code 1: some failed; 75: stopped, run it again."""
-    _drive(file, on, slots, retry=False)
+    raise typer.Exit(drive(file, on, slots, retry=False))
 
 
 @app.command()
 def retry(file: SweepFile, on: On = "local", slots: Slots = None) -> None:
     """Run what is not done, failed runs included."""
-    _drive(file, on, slots, retry=True)
+    raise typer.Exit(drive(file, on, slots, retry=True))
 
 
 @app.command()
@@ -100,13 +103,14 @@ def collect(
     _say(f"{path} ({decimal(path.stat().st_size)}); {decimal(process.io_counters().read_chars - before)} read")
 
 
-def _drive(file: Path, on: str, slots: int | None, retry: bool) -> None:
+def drive(file: Path, on: str, slots: int | None, retry: bool) -> int:
+    """Run what is not done of a sweep, and return the exit code."""
     from orchestration.cluster import open_client  # noqa: PLC0415  (Dask takes a second to import)
     from orchestration.ensemble import Ensemble  # noqa: PLC0415
 
     sweep = read_sweep(file)
-    check_ranks(sweep.ranks)
-    with open_client(on, sweep.ranks, slots or count_cores()) as client:
+    check_ranks(sweep.ranks, sweep.launcher)
+    with open_client(on, sweep.ranks, slots or count_cores(), sweep.directory, sweep.jobs) as client:
         _say(f"{len(sweep.members)} runs in {sweep.directory}; dashboard {client.dashboard_link}")
         with _display(client.dashboard_link) as show:
             tally = Ensemble(sweep, client).run(show, retry)
@@ -116,8 +120,8 @@ def _drive(file: Path, on: str, slots: int | None, retry: bool) -> None:
     counts = tally.counts
     if counts[State.FAILED]:
         say(_errors, f"{counts[State.FAILED]} failed; mend the cause, then: steelyard sweep retry {file}")
-        raise typer.Exit(SOME_FAILED)
-    raise typer.Exit(Outcome.DONE if counts[State.DONE] == counts.total() else Outcome.STOPPED)
+        return SOME_FAILED
+    return Outcome.DONE if counts[State.DONE] == counts.total() else Outcome.STOPPED
 
 
 def _tally(sweep: Sweep) -> Tally:

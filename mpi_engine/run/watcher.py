@@ -39,6 +39,9 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 STOP_FILE = "stop"
 """A file of this name in the run directory asks for a stop too."""
 
+STOP_COMMAND = "steelyard stop"
+"""Reason of a stop that was asked for by that file."""
+
 WATCHDOG_S = 600.0
 """Where nothing is finished for so long [s], a rank shows what it waits for, if nobody says otherwise."""
 
@@ -203,7 +206,7 @@ class Watcher:
         request = self._directory.path / STOP_FILE
         if request.exists():
             request.unlink()
-            self._stop_for("steelyard stop")
+            self._stop_for(STOP_COMMAND)
 
     def _stop_for(self, reason: str) -> None:
         """Ask all ranks for a stop, unless that was done."""
@@ -245,6 +248,8 @@ class Watcher:
             "phase": self._phase,
             "memory_mb": round(psutil.Process().memory_info().rss / 1e6, 1),
         }
+        if self._reason is not None:
+            status["stopped_for"] = self._reason
         simulation = self._simulation
         if simulation is None:
             return status

@@ -1,0 +1,306 @@
+"""Runs and sweeps on a real SLURM of two nodes: see slurm/test-cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import psutil
+import pytest
+import tomli_w
+
+from mpi_engine.output.difference import differences
+from orchestration import slurm
+from orchestration.batch import last_checkpoint
+from orchestration.cluster import open_client
+from orchestration.ledger import Ledger, State
+from orchestration.sweep import read_sweep
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "slurm"
+PATIENCE_S = 1200
+POLL_S = 0.1
+
+pytestmark = pytest.mark.timeout(2 * PATIENCE_S)
+
+
+def wait_until(condition: Callable[[], Any], what: str, log: Path | None = None) -> Any:
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"{what}: not in time\n{log.read_text() if log else ''}"
+        time.sleep(POLL_S)
+    return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _cluster() -> Iterator[None]:
+    """Start the cluster; wait for its end first, if someone else on this machine has one."""
+    wait_until(lambda: not Path("/run/steelyard-slurm").exists(), "the end of another test cluster")
+    started = subprocess.run([SCRIPTS / "test-cluster", "start"], capture_output=True, text=True, check=False)
+    assert started.returncode == 0, started.stderr
+    environment = {
+        "SLURM_CONF": started.stdout.strip().partition("=")[2],
+        "PYTHONPATH": str(ROOT),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "OMPI_MCA_mpi_yield_when_idle": "1",    # the nodes share their cores, with other tests too
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield
+        subprocess.run([SCRIPTS / "test-cluster", "stop"], check=True)
+    assert not Path("/run/steelyard-slurm").exists()
+    assert not any("slurm" in process.info["name"] for process in psutil.process_iter(["name"]))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, small_experiment: Callable[..., dict[str, Any]]) -> Path:
+    """A directory with blanks in its name, with experiments of some seconds, of one, and of a moment."""
+    place = tmp_path_factory.mktemp("a place")
+    for name, duration_ms in {"long": 60000.0, "middling": 10000.0, "short": 200.0}.items():
+        run = {"duration_ms": duration_ms, "checkpoint_every_ms": duration_ms / 20}
+        experiment = small_experiment(run=run, recording={"segment_ms": duration_ms / 20})
+        (place / f"{name}.toml").write_text(tomli_w.dumps(experiment))
+    return place
+
+
+@pytest.fixture(scope="module")
+def reference(place: Path) -> Callable[[str], Path]:
+    """What an experiment gives without a batch system, uninterrupted."""
+
+    def run(name: str) -> Path:
+        if not (place / "reference" / name).exists():
+            steelyard("run", f"{name}.toml", "-o", f"reference/{name}", cwd=place)
+        return place / "reference" / name
+
+    return run
+
+
+def steelyard(*arguments: str | Path, cwd: Path, code: int = 0, env: dict[str, str] | None = None) -> str:
+    ran = subprocess.run([shutil.which("steelyard") or "", *arguments], cwd=cwd, capture_output=True, text=True,
+                         timeout=PATIENCE_S, check=False, env=os.environ | (env or {}))
+    assert ran.returncode == code, ran.stdout + ran.stderr
+    return ran.stdout + ran.stderr
+
+
+def sbatch(*arguments: str | Path, cwd: Path) -> str:
+    submitted = subprocess.run(["sbatch", "--parsable", "--output=job.log", *arguments], cwd=cwd, check=True,
+                               capture_output=True, text=True)
+    return submitted.stdout.strip()
+
+
+def detail(job: str, key: str) -> str:
+    shown = subprocess.run(["scontrol", "show", "job", "--oneliner", job], check=True, capture_output=True, text=True)
+    found = re.search(rf"\b{key}=(\S+)", shown.stdout)
+    assert found is not None
+    return found[1]
+
+
+def wait_for_end(job: str, log: Path | None = None) -> slurm.Job:
+    return wait_until(lambda: (found := slurm.find_job(job)).has_ended and found, f"end of job {job}", log)
+
+
+def test_a_run_goes_on_beyond_the_time_limit_of_its_job(place: Path, reference: Callable[[str], Path]) -> None:
+    run = place / "beyond the limit"
+    job = sbatch("--ntasks=1", "--time=2", "--signal=B:USR1@5", SCRIPTS / "run.sbatch", "long.toml", "-o", run.name,
+                 "--reserve", "40", cwd=place)
+    # the run is made to need more time than its job has, however fast the machine is
+    wait_until(lambda: (run / "segments").is_dir() and list(run.glob("segments/*.h5")), "the first segment",
+               place / "job.log")
+    engine = psutil.Process(json.loads((run / "status.json").read_text())["pid"])
+    engine.suspend()
+    end = time.mktime(time.strptime(detail(job, "EndTime"), "%Y-%m-%dT%H:%M:%S"))
+    time.sleep(max(0.0, end - 40 - time.time()))
+    assert last_checkpoint(run) < 600000
+    engine.resume()
+    ended = wait_for_end(job, place / "job.log")
+    assert (ended.state, ended.exit_code) == ("COMPLETED", 0), (place / "job.log").read_text()
+    assert int(detail(job, "Restarts")) >= 1
+    assert differences(run, reference("long")) == []
+
+
+def test_a_cancelled_run_over_two_nodes_can_go_on(place: Path, reference: Callable[[str], Path]) -> None:
+    run = place / "over two nodes"
+    over_two = ("--nodes=2", "--ntasks=2", "--ntasks-per-node=1", SCRIPTS / "run.sbatch")
+    job = sbatch(*over_two, "middling.toml", "-o", run.name, cwd=place)
+    wait_until(lambda: last_checkpoint(run) > 0, "the first checkpoint", place / "job.log")
+    slurm.cancel(job)
+    assert wait_for_end(job).state == "CANCELLED"
+    assert not (run / "run.h5").exists()
+    assert 0 < last_checkpoint(run) < 100000
+    again = sbatch(*over_two, run.name, cwd=place)
+    ended = wait_for_end(again, place / "job.log")
+    assert (ended.state, ended.exit_code) == ("COMPLETED", 0), (place / "job.log").read_text()
+    assert detail(again, "NodeList") == "n[1-2]"
+    assert differences(run, reference("middling")) == []
+
+
+def write_sweep(path: Path, experiment: str, **more: Any) -> Path:
+    """Write a sweep over two seeds, the first of which is that of the experiment, and return its directory."""
+    path.write_text(tomli_w.dumps({"experiment": experiment, "seeds": [7, 8], **more}))
+    return path.with_suffix("")
+
+
+def test_a_job_array_runs_the_members_of_a_sweep(place: Path, reference: Callable[[str], Path]) -> None:
+    directory = write_sweep(place / "array.toml", "short.toml")
+    first, second = read_sweep(place / "array.toml").members
+    (directory / "runs").mkdir(parents=True)
+    (directory / "runs" / second.id).write_text("in the way")
+    job = sbatch("--array=0-1", SCRIPTS / "array.sbatch", "array.toml", cwd=place)
+    tasks = {task: wait_for_end(f"{job}_{task}", place / "job.log") for task in (0, 1)}
+    log = (place / "job.log").read_text()
+    assert (tasks[0].state, tasks[0].exit_code) == ("COMPLETED", 0), log
+    assert (tasks[1].state, tasks[1].exit_code) == ("FAILED", 2), log
+    assert differences(directory / "runs" / first.id, reference("short")) == []
+    entry = Ledger(directory).read(second.id)
+    assert entry.state == State.FAILED
+    assert "is a file" in entry.reason
+    assert "1 done, 0 running, 0 stopped, 1 failed" in steelyard("sweep", "status", "array.toml", cwd=place)
+
+
+def test_one_job_runs_a_sweep_on_its_nodes(place: Path, reference: Callable[[str], Path]) -> None:
+    directory = write_sweep(place / "ensemble.toml", "short.toml")
+    first, second = read_sweep(place / "ensemble.toml").members
+    job = sbatch("--nodes=2", "--ntasks-per-node=1", SCRIPTS / "ensemble.sbatch", "ensemble.toml", cwd=place)
+    ended = wait_for_end(job, place / "job.log")
+    assert (ended.state, ended.exit_code) == ("COMPLETED", 0), (place / "job.log").read_text()
+    assert differences(directory / "runs" / first.id, reference("short")) == []
+    hosts = {json.loads((directory / "runs" / member.id / "status.json").read_text())["host"]
+             for member in (first, second)}
+    assert hosts == {"n1", "n2"}
+    assert not list(directory.glob(".credentials*"))
+
+
+def test_a_sweep_in_jobs_survives_the_loss_of_one(place: Path, reference: Callable[[str], Path]) -> None:
+    jobs = {"jobs": 1, "ranks": 2, "memory_gb": 0.5, "partition": "main", "setup": ["export SEEN='by the job'"]}
+    directory = write_sweep(place / "in jobs.toml", "long.toml", slurm=jobs)
+    first, second = read_sweep(place / "in jobs.toml").members
+    with (place / "sweep.log").open("wb") as log:
+        driver = subprocess.Popen([shutil.which("steelyard") or "", "sweep", "run", "in jobs.toml", "--on", "slurm"],
+                                  cwd=place, stdout=log, stderr=log)
+    try:
+        runs = [directory / "runs" / member.id for member in (first, second)]
+        wait_until(lambda: driver.poll() is not None or all(last_checkpoint(run) > 0 for run in runs),
+                   "the first checkpoints", place / "sweep.log")
+        assert driver.poll() is None, (place / "sweep.log").read_text()
+        assert [path.stat().st_mode & 0o777 for path in directory.glob(".credentials*")] == [0o700]
+        (log_of_job,) = directory.glob("worker-*.log")
+        slurm.cancel(log_of_job.stem.removeprefix("worker-"))
+        assert driver.wait(PATIENCE_S) == 0, (place / "sweep.log").read_text()
+    finally:
+        driver.kill()
+    assert differences(runs[0], reference("long")) == []
+    assert (runs[1] / "run.h5").exists()
+    assert len(list(directory.glob("worker-*.log"))) == 2
+    assert not list(directory.glob(".credentials*"))
+
+
+STRANGER = """
+import os, sys
+from distributed import Client
+from distributed.security import Security
+address, private = sys.argv[1:]
+own = {f"tls_client_{part}": f"{private}/{part}.pem" for part in ("key", "cert")}
+for name, address, security in (
+    ("member", address, Security(tls_ca_file=own["tls_client_cert"], **own)),
+    ("unencrypted", address.replace("tls", "tcp"), None),
+    ("no certificate", address, Security(tls_ca_file=own["tls_client_cert"])),
+    ("wrong certificate", address, Security.temporary()),
+):
+    try:
+        Client(address, security=security, timeout=3, set_as_default=False).close()
+        print(name, "let in")
+    except (OSError, TypeError, ValueError) as error:
+        print(name, "refused")
+"""
+
+
+def test_a_scheduler_refuses_strangers(tmp_path: Path) -> None:
+    with open_client("slurm", 1, 1, tmp_path, slurm.Jobs()) as client:
+        address = client.scheduler.address
+        assert address.startswith("tls://"), address
+        assert not address.startswith("tls://127."), address
+        ends = [end.laddr for end in psutil.Process().net_connections() if end.status == psutil.CONN_LISTEN]
+        assert {end.port for end in ends if not end.ip.startswith("127.")} == {int(address.rpartition(":")[2])}
+        (private,) = tmp_path.glob(".credentials*")
+        told = subprocess.run(
+            ["nsenter", "--net=/run/netns/syd-n2", sys.executable, "-c", STRANGER, address, private],
+            capture_output=True, text=True, timeout=PATIENCE_S, check=False,
+        )
+    verdicts = ["member let in", "unencrypted refused", "no certificate refused", "wrong certificate refused"]
+    assert told.stdout.splitlines() == verdicts, told.stdout + told.stderr
+
+
+@pytest.mark.parametrize("launcher", ["srun", "sbatch"])
+def test_a_launcher_of_the_batch_system(
+    launcher: str, place: Path, reference: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if launcher == "sbatch":
+        steelyard("run", "short.toml", "-n", "2", "-o", "by sbatch", "--launcher", "sbatch", cwd=place)
+    else:
+        monkeypatch.setenv("SLURM_MPI_TYPE", "pmix")
+        job = sbatch("--nodes=1", "--ntasks=2", SCRIPTS / "run.sbatch", "short.toml", "-o", "by srun", "--launcher",
+                     "srun", cwd=place)
+        ended = wait_for_end(job, place / "job.log")
+        assert (ended.state, ended.exit_code) == ("COMPLETED", 0), (place / "job.log").read_text()
+    assert json.loads((place / f"by {launcher}" / "status.json").read_text())["ranks"] == 2
+    assert differences(place / f"by {launcher}", reference("short")) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ({"partition": "nowhere"}, "slurm.partition = nowhere: has no nodes; one of: main"),
+        ({"memory_gb": 1e6}, "sbatch: "),
+        ({"job": 2}, "slurm.job: unknown key; did you mean jobs?"),
+        ({"time_limit_min": 1}, "slurm.time_limit_min = 1: must be at least 3 whole minutes"),
+    ],
+)
+def test_jobs_that_cannot_be_are_refused(table: dict[str, Any], said: str, place: Path, tmp_path: Path) -> None:
+    write_sweep(tmp_path / "sweep.toml", str(place / "short.toml"), slurm=table)
+    assert said in steelyard("sweep", "run", "sweep.toml", "--on", "slurm", cwd=tmp_path, code=2)
+    assert not list(tmp_path.glob("sweep/.credentials*"))
+
+
+def test_a_busy_controller_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = Path(os.environ["SLURM_CONF"]).read_text()
+    impatient = tmp_path / "slurm.conf"
+    impatient.write_text(re.sub(r"MessageTimeout=\d+", "MessageTimeout=2", settings))
+    controller = psutil.Process(int(Path("/run/steelyard-slurm/pid/slurmctld").read_text()))
+    job = sbatch("--hold", "--wrap=true", cwd=tmp_path)
+    controller.suspend()
+    try:
+        with monkeypatch.context() as patch:
+            patch.setenv("SLURM_CONF", str(impatient))
+            found = Thread(target=lambda: states.append(slurm.find_job(job).state), daemon=True)
+            states: list[str] = []
+            found.start()
+            wait_until(lambda: "SLURM is busy" in caplog.text, "the first complaint")
+            controller.resume()
+            found.join(PATIENCE_S)
+    finally:
+        controller.resume()
+    assert states == ["PENDING"]
+    slurm.cancel(job)
+
+
+def test_without_slurm_this_is_said(place: Path) -> None:
+    nowhere = {"PATH": str(Path(sys.executable).parent)}
+    write_sweep(place / "no slurm.toml", "short.toml")
+    assert "sinfo: is not on the PATH" in steelyard("sweep", "run", "no slurm.toml", "--on", "slurm", cwd=place, code=2,
+                                                   env=nowhere)
+    assert "--launcher = sbatch: is not on the PATH" in steelyard(
+        "run", "short.toml", "-n", "2", "-o", "never", "--launcher", "sbatch", cwd=place, code=2, env=nowhere
+    )
+    assert not (place / "never").exists()
