@@ -1,0 +1,128 @@
+"""Spike-count covariance of all pairs of neurons: whole matrices, in memory or out of it.
+
+The functions take NumPy arrays and give NumPy arrays; or take Dask arrays, and then give lazy ones, in blocks of pairs,
+so that a hundred thousand neurons need the memory of a few blocks: all in time O(W N^2). For means alone,
+`analysis.correlations.pair_statistics` needs O(W N). Conventions are the same: variances have ddof 1; a silent neuron
+(no variance) counts as zero in covariances and is NaN in coefficients, which it does not have.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = Any
+"""A NumPy or a Dask array of float64."""
+
+BLOCK = 4000
+"""Neurons a block: a block of pairs then takes 128 MB."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """What the pairs of a matrix have, pairs with NaN left out.
+
+    Parameters
+    ----------
+    mean, sd : float
+        Mean and standard deviation over pairs (ddof 0); NaN without pairs. The spread has the error of estimation in
+        it, for W windows about 1 / sqrt(W) in coefficients.
+    pairs : int
+        Number of pairs.
+    """
+
+    mean: float
+    sd: float
+    pairs: int
+
+
+def blocked(counts: NDArray[np.int64], block: int = BLOCK) -> Matrix:
+    """Cut counts [W, n] in blocks of neurons, as a Dask array."""
+    return da.from_array(counts, chunks=(-1, block))
+
+
+def covariances(first: Matrix, second: Matrix | None = None) -> Matrix:
+    """Compute the covariance of the counts of every pair.
+
+    Parameters
+    ----------
+    first : array, shape (W, n)
+        Counts in W windows, at least 2, NumPy or Dask.
+    second : array, shape (W, m), optional
+        Counts of another population in the same windows; `first` with itself if not given.
+
+    Returns
+    -------
+    array, shape (n, m)
+        Covariances (ddof 1) [spikes squared]; variances on the diagonal if `second` is not given.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two windows, or not the same of both.
+    """
+    a, b = _deviations(first, second)
+    return a.T @ b / (len(a) - 1)
+
+
+def coefficients(first: Matrix, second: Matrix | None = None) -> Matrix:
+    """Compute the correlation coefficient of the counts of every pair; NaN where a neuron is silent.
+
+    Parameters and errors as for `covariances`.
+    """
+    a, b = _deviations(first, second)
+    scores = [x / _positive_or_nan((x**2).sum(axis=0)) ** 0.5 for x in ((a,) if second is None else (a, b))]
+    return scores[0].T @ scores[-1]
+
+
+def distribution(matrix: Matrix, within: bool) -> Distribution:
+    """Average over pairs of different neurons; a Dask array is computed here, block by block.
+
+    Parameters
+    ----------
+    matrix : array, shape (n, m)
+        Of `covariances` or `coefficients`.
+    within : bool
+        Whether its rows and columns are the same neurons: the diagonal is left out.
+
+    Returns
+    -------
+    Distribution
+    """
+    sums = [*_sums(matrix), *(_sums(_diagonal(matrix)) if within else (0, 0.0, 0.0))]
+    n, total, squares, n_diagonal, diagonal, diagonal_squares = da.compute(*sums)
+    pairs = int(n - n_diagonal)
+    if pairs == 0:
+        return Distribution(np.nan, np.nan, 0)
+    mean = float(total - diagonal) / pairs
+    return Distribution(mean, sqrt(max(0.0, float(squares - diagonal_squares) / pairs - mean**2)), pairs)
+
+
+def _deviations(first: Matrix, second: Matrix | None) -> tuple[Matrix, Matrix]:
+    second = first if second is None else second
+    if len(first) != len(second) or len(first) < 2:
+        raise ValueError(f"counts in {len(first)} and {len(second)} windows: both must be in the same two or more")
+    a = first - first.mean(axis=0)
+    return a, a if second is first else second - second.mean(axis=0)
+
+
+def _positive_or_nan(values: Matrix) -> Matrix:
+    where = da.where if isinstance(values, da.Array) else np.where
+    return where(values > 0, values, np.nan)
+
+
+def _diagonal(matrix: Matrix) -> Matrix:
+    return da.diagonal(matrix) if isinstance(matrix, da.Array) else np.diagonal(matrix)
+
+
+def _sums(values: Matrix) -> tuple[Any, Any, Any]:
+    """Number, sum and sum of squares of what is not NaN."""
+    xp = da if isinstance(values, da.Array) else np
+    known = ~xp.isnan(values)
+    finite = xp.where(known, values, 0.0)
+    return known.sum(), finite.sum(), (finite**2).sum()
