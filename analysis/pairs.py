@@ -43,7 +43,7 @@ class Distribution:
 
 def blocked(counts: NDArray[np.int64], block: int = BLOCK) -> Matrix:
     """Cut counts [W, n] in blocks of neurons, as a Dask array."""
-    return da.from_array(counts, chunks=(-1, block))
+    return da.from_array(counts, chunks=(-1, block))  # type: ignore[no-untyped-call]
 
 
 def covariances(first: Matrix, second: Matrix | None = None) -> Matrix:
@@ -95,7 +95,7 @@ def distribution(matrix: Matrix, within: bool) -> Distribution:
     Distribution
     """
     sums = [*_sums(matrix), *(_sums(_diagonal(matrix)) if within else (0, 0.0, 0.0))]
-    n, total, squares, n_diagonal, diagonal, diagonal_squares = da.compute(*sums)
+    n, total, squares, n_diagonal, diagonal, diagonal_squares = da.compute(*sums)  # type: ignore[no-untyped-call]
     pairs = int(n - n_diagonal)
     if pairs == 0:
         return Distribution(np.nan, np.nan, 0)

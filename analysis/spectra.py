@@ -123,8 +123,8 @@ def cross_covariance(
         rates = np.bincount(first.ids, minlength=first.size) / first.length
         means -= float((rates**2).sum())
     pairs = _pairs(first, second)
-    covariance = products / (first.length - np.abs(lags)) - means
-    return lags * first.bin_ms, 1e6 * covariance / first.bin_ms**2 / (pairs or np.nan)
+    covariance: Array = (products / (first.length - np.abs(lags)) - means) / (pairs or np.nan)
+    return lags * first.bin_ms, 1e6 / first.bin_ms**2 * covariance
 
 
 def cross_spectrum(
