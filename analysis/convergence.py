@@ -24,7 +24,7 @@ def settling_time(times_ms: Array, values: Array, share: float = 0.05, last: flo
     Returns
     -------
     float
-        Time after the first sample [ms]; NaN for a series that has not settled when its last part begins, or that
+        Time after the first sample [ms]; NaN for a series that has not been settled for twice its last part, or that
         never was away: whose initial distance is within three standard deviations of its last part.
     """
     ending = values[-max(2, round(last * len(values))) :]
@@ -33,7 +33,7 @@ def settling_time(times_ms: Array, values: Array, share: float = 0.05, last: flo
         return np.nan
     outside = np.flatnonzero(distance > share * distance[0])
     settled = int(outside[-1]) + 1
-    return float(times_ms[settled] - times_ms[0]) if settled <= len(values) - len(ending) else np.nan
+    return float(times_ms[settled] - times_ms[0]) if settled <= len(values) - 2 * len(ending) else np.nan
 
 
 def relaxation_time(times_ms: Array, values: Array) -> tuple[float, float]:

@@ -8,6 +8,7 @@ so that a hundred thousand neurons need the memory of a few blocks: all in time 
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
@@ -67,7 +68,7 @@ def covariances(first: Matrix, second: Matrix | None = None) -> Matrix:
         If there are fewer than two windows, or not the same of both.
     """
     a, b = _deviations(first, second)
-    return a.T @ b / (len(a) - 1)
+    return _products(a, b) / (len(a) - 1)
 
 
 def coefficients(first: Matrix, second: Matrix | None = None) -> Matrix:
@@ -77,7 +78,7 @@ def coefficients(first: Matrix, second: Matrix | None = None) -> Matrix:
     """
     a, b = _deviations(first, second)
     scores = [x / _positive_or_nan((x**2).sum(axis=0)) ** 0.5 for x in ((a,) if second is None else (a, b))]
-    return scores[0].T @ scores[-1]
+    return _products(scores[0], scores[-1])
 
 
 def distribution(matrix: Matrix, within: bool) -> Distribution:
@@ -109,6 +110,13 @@ def _deviations(first: Matrix, second: Matrix | None) -> tuple[Matrix, Matrix]:
         raise ValueError(f"counts in {len(first)} and {len(second)} windows: both must be in the same two or more")
     a = first - first.mean(axis=0)
     return a, a if second is first else second - second.mean(axis=0)
+
+
+def _products(a: Matrix, b: Matrix) -> Matrix:
+    """Sum over windows of the products of each pair of neurons."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", da.PerformanceWarning)     # that blocks of pairs are many is the purpose
+        return a.T @ b
 
 
 def _positive_or_nan(values: Matrix) -> Matrix:

@@ -63,9 +63,11 @@ def shape_of(histogram: NDArray[np.int64], edges: Array) -> Shape:
     mean = float(share @ centre)
     variance = float(share @ ((centre - mean) ** 2 + width**2 / 12))
     third = float(share @ ((centre - mean) ** 3 + (centre - mean) * width**2 / 4))
-    below = np.concatenate([[0.0], np.cumsum(share)])
-    rising = np.concatenate([[True], np.diff(below) > 0])
-    low, middle, high = np.interp([0.25, 0.5, 0.75], below[rising], edges[rising]).tolist()
+    used = histogram > 0     # the cumulative share rises in these only
+    up_to = np.cumsum(share)
+    reached = np.column_stack([up_to - share, up_to])[used].ravel()
+    at = np.column_stack([edges[:-1], edges[1:]])[used].ravel()
+    low, middle, high = np.interp([0.25, 0.5, 0.75], reached, at).tolist()
     return Shape(mean, variance**0.5, third / variance**1.5 if variance > 0 else np.nan, (low, middle, high))
 
 
