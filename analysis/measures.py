@@ -61,7 +61,13 @@ def measures(run: Run) -> list[Measure]:
     -------
     list of Measure
         What cannot be measured has a reason instead of a value.
+
+    Raises
+    ------
+    RunError
+        If nothing is recorded yet.
     """
+    run.sealed()
     e = run.experiment
     found: list[Measure] = []
     for population in e.populations:

@@ -162,11 +162,11 @@ class Run(RunReader):
 
     def plot_weights(self, projection: str) -> Figure:
         """Draw the mean weight of a plastic projection over time, with its spread."""
-        return figures.mean_weights([self], [""], projection)
+        return figures.mean_weights([self], [self.directory.name], projection)
 
     def plot_weight_histogram(self, projection: str) -> Figure:
         """Draw the weights of a plastic projection at the end."""
-        return figures.weight_histogram([self], [""], projection)
+        return figures.weight_histogram([self], [self.directory.name], projection)
 
     def plot_membrane_potentials(self, start_ms: float | None = None, stop_ms: float | None = None) -> Figure:
         """Draw the membrane potentials of the traced neurons, by default of the last second."""

@@ -113,7 +113,7 @@ def cross_covariance(
     if reach >= first.length:
         span = first.length * first.bin_ms
         raise ValueError(f"max_lag_ms = {max_lag_ms:g} is not shorter than the record of {span:g} ms; shorten it")
-    lags = np.arange(-reach, reach + 1)
+    lags = np.arange(-reach, reach + 1, dtype=np.float64)
     middle = first.length - 1
     products = signal.correlate(first.total, other.total, method="fft")[middle - reach : middle + reach + 1]
     products = np.rint(products)     # of whole numbers
@@ -124,7 +124,8 @@ def cross_covariance(
         means -= float((rates**2).sum())
     pairs = _pairs(first, second)
     covariance: Array = (products / (first.length - np.abs(lags)) - means) / (pairs or np.nan)
-    return lags * first.bin_ms, 1e6 / first.bin_ms**2 * covariance
+    lags_ms: Array = lags * first.bin_ms
+    return lags_ms, 1e6 / first.bin_ms**2 * covariance
 
 
 def cross_spectrum(
