@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
+import dask
 import dask.array as da
 import numpy as np
+from dask.delayed import delayed
 from numpy.typing import NDArray
 
 Matrix = Any
@@ -95,13 +97,18 @@ def distribution(matrix: Matrix, within: bool) -> Distribution:
     -------
     Distribution
     """
-    sums = [*_sums(matrix), *(_sums(_diagonal(matrix)) if within else (0, 0.0, 0.0))]
-    n, total, squares, n_diagonal, diagonal, diagonal_squares = da.compute(*sums)  # type: ignore[no-untyped-call]
-    pairs = int(n - n_diagonal)
+    rows = matrix.to_delayed().tolist() if isinstance(matrix, da.Array) else [[matrix]]
+    parts, times = [], []
+    for row, blocks in enumerate(rows):
+        first = row if within else 0     # below the diagonal is the same as above
+        for column, block in enumerate(blocks[first:], first):
+            parts.append(delayed(_sums)(block, within and row == column))
+            times.append(2 if within and column > row else 1)
+    pairs, total, squares = np.array(times) @ np.array(dask.compute(*parts))  # type: ignore[no-untyped-call]
     if pairs == 0:
         return Distribution(np.nan, np.nan, 0)
-    mean = float(total - diagonal) / pairs
-    return Distribution(mean, sqrt(max(0.0, float(squares - diagonal_squares) / pairs - mean**2)), pairs)
+    mean = float(total / pairs)
+    return Distribution(mean, sqrt(max(0.0, float(squares / pairs) - mean**2)), int(pairs))
 
 
 def _deviations(first: Matrix, second: Matrix | None) -> tuple[Matrix, Matrix]:
@@ -124,13 +131,11 @@ def _positive_or_nan(values: Matrix) -> Matrix:
     return where(values > 0, values, np.nan)
 
 
-def _diagonal(matrix: Matrix) -> Matrix:
-    return da.diagonal(matrix) if isinstance(matrix, da.Array) else np.diagonal(matrix)
-
-
-def _sums(values: Matrix) -> tuple[Any, Any, Any]:
-    """Number, sum and sum of squares of what is not NaN."""
-    xp = da if isinstance(values, da.Array) else np
-    known = ~xp.isnan(values)
-    finite = xp.where(known, values, 0.0)
-    return known.sum(), finite.sum(), (finite**2).sum()
+def _sums(block: NDArray[np.float64], on_diagonal: bool) -> tuple[int, float, float]:
+    """Number, sum and sum of squares of a block's pairs that are not NaN, and not of a neuron with itself."""
+    if on_diagonal:
+        block = block.copy()
+        np.fill_diagonal(block, np.nan)
+    known = ~np.isnan(block)
+    values = block.ravel() if known.all() else block[known]
+    return values.size, float(values.sum()), float(values @ values)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis.correlations import block_error, common_mode_error, pair_statistics, with_diagonal
-from analysis.spikes import coefficients_of_variation, fano_factors, rates_hz, trace_average, window_counts
+from analysis.spikes import rates_hz, trace_average, window_counts
 from analysis.weights import decay_factor
 from mpi_engine.experiment import load_experiment
 
