@@ -1,5 +1,6 @@
 """Files in; numbers, pictures and verdicts out."""
 
-from mpi_engine.output.reader import open_run
+from analysis.runs import Run, open_run
+from analysis.sweeps import Sweep, open_sweep
 
-__all__ = ["open_run"]
+__all__ = ["Run", "Sweep", "open_run", "open_sweep"]

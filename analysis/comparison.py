@@ -16,7 +16,8 @@ from math import isfinite
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.correlations import common_mode_error, pair_statistics
+from analysis.confidence import common_mode_error
+from analysis.correlations import pair_statistics
 from analysis.findings import BLOCKS, Findings
 from analysis.spikes import trace_average, window_counts
 from analysis.theory.balance import NoBalance, balanced_rates, mean_field, rheobase, stationary_inputs

@@ -8,12 +8,13 @@ left out of the coefficient, which it does not have.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
 from numpy.typing import NDArray
+
+from analysis.confidence import block_error
 
 Array = NDArray[np.float64]
 Counts = NDArray[np.int64]
@@ -95,47 +96,6 @@ def with_diagonal(mean: float, diagonal: float, size: int) -> float:
     float
     """
     return ((size - 1) * mean + 2 * diagonal) / (size + 1)
-
-
-def common_mode_error(windows: int) -> float:
-    """Relative standard error of a covariance that all pairs share, sqrt(2 / (W - 1)): more neurons do not lower it.
-
-    Parameters
-    ----------
-    windows : int
-        W.
-
-    Returns
-    -------
-    float
-    """
-    return sqrt(2 / (windows - 1))
-
-
-def block_error(values: Array, blocks: int, covariates: Sequence[NDArray[np.generic]] = ()) -> float:
-    """Estimate the standard error of a series' mean from the means of consecutive blocks.
-
-    Parameters
-    ----------
-    values : ndarray
-        Series [W]; its correlations are short against W / blocks.
-    blocks : int
-        Number of blocks; without covariates, at most W / 2 are used.
-    covariates : sequence of ndarray
-        Known causes of fluctuation [blocks]; what a linear regression on them explains is not counted as error.
-
-    Returns
-    -------
-    float
-        NaN if there are too few blocks.
-    """
-    blocks = blocks if covariates else min(blocks, len(values) // 2)
-    if blocks < 2 + len(covariates) or len(values) < blocks:
-        return np.nan
-    means = np.array([block.mean() for block in np.array_split(values, blocks)])
-    design = np.column_stack([np.ones(blocks), *covariates])
-    residual = means - design @ np.linalg.lstsq(design, means, rcond=None)[0]
-    return float(np.linalg.norm(residual)) / sqrt((blocks - design.shape[1]) * blocks)
 
 
 def _pair_products(a: Array, b: Array | None) -> Array:

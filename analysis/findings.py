@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.correlations import block_error
+from analysis.confidence import block_error
 from analysis.theory.balance import NoBalance, rheobase, stationary_inputs
 from analysis.theory.plasticity import FixedPoint, fixed_point
 from analysis.verdict import Estimate

@@ -1,4 +1,4 @@
-"""Spike trains as arrays: counts in windows, rates, and how irregular they are.
+"""Spike trains as arrays: counts in windows, rates, and what traces of them see.
 
 Times are in ms, ids count from 0 within the population, an interval is (start, stop]: a spike on the grid belongs to
 the step that ends at its time.
@@ -52,52 +52,6 @@ def rates_hz(times_ms: Array, ids: Counts, size: int, start_ms: float, stop_ms: 
     counts = window_counts(times_ms, ids, size, start_ms, stop_ms, stop_ms - start_ms)[0]
     rates: Array = 1e3 / (stop_ms - start_ms) * counts
     return rates
-
-
-def fano_factors(counts: Counts) -> Array:
-    """Compute the Fano factor of each neuron: variance over mean of its counts.
-
-    Parameters
-    ----------
-    counts : ndarray
-        Counts [W, n] of `window_counts`, W at least 2.
-
-    Returns
-    -------
-    ndarray
-        Fano factors [n] (ddof 1); NaN for a neuron without spikes.
-    """
-    mean = counts.mean(axis=0)
-    variance = counts.var(axis=0, ddof=1)
-    factors: Array = np.divide(variance, mean, out=np.full(mean.shape, np.nan), where=mean > 0)
-    return factors
-
-
-def coefficients_of_variation(times_ms: Array, ids: Counts, size: int) -> Array:
-    """Compute the coefficient of variation of each neuron's interspike intervals.
-
-    Parameters
-    ----------
-    times_ms, ids : ndarray
-        Spikes of one population [spikes], in any order.
-    size : int
-        n, neurons in the population.
-
-    Returns
-    -------
-    ndarray
-        Standard deviation (ddof 1) over mean of the intervals [n]; NaN for a neuron with fewer than three spikes.
-    """
-    order = np.lexsort((times_ms, ids))
-    same = np.diff(ids[order]) == 0
-    intervals = np.diff(times_ms[order])[same]
-    owner = ids[order][1:][same]
-    n = np.bincount(owner, minlength=size)
-    mean = np.bincount(owner, intervals, size) / np.maximum(n, 1)
-    variance = np.bincount(owner, (intervals - mean[owner]) ** 2, size) / np.maximum(n - 1, 1)
-    enough = (n >= 2) & (mean > 0)
-    coefficients: Array = np.divide(np.sqrt(variance), mean, out=np.full(size, np.nan), where=enough)
-    return coefficients
 
 
 def trace_average(

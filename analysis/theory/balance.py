@@ -18,7 +18,7 @@ from math import sqrt
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.experiment import Experiment, ExponentialCurrent, Poisson, UserNeuron
+from mpi_engine.experiment import Experiment, ExponentialConductance, Poisson, UserNeuron, UserSynapse
 
 Array = NDArray[np.float64]
 
@@ -92,20 +92,24 @@ def rheobase(experiment: Experiment, population: str) -> float:
     return neuron.rheobase_mv_per_ms
 
 
-def couplings(experiment: Experiment, weights_mv: Mapping[str, float] | None = None) -> Iterator[Coupling]:
+def couplings(
+    experiment: Experiment, weights_mv: Mapping[str, float] | None = None, V_mv: Mapping[str, float] | None = None
+) -> Iterator[Coupling]:
     """Go through the projections as mean-field couplings; parameters as for `mean_field`."""
     names = list(experiment.sizes)
-    if experiment.has_conductances:
-        raise NoBalance("no prediction: the mean field here is one of current-based synapses")
+    if experiment.has_conductances and V_mv is None:
+        raise NoBalance("no prediction: with conductances, the mean field needs the mean of V")
     if injected := [*experiment.currents, *experiment.noises]:
         raise NoBalance(f"no prediction: the mean field here has no place for the injected current {injected[0]}")
     for name, p in experiment.projections.items():
         synapse = experiment.synapses[p.synapse]
-        if not isinstance(synapse, ExponentialCurrent):
+        if isinstance(synapse, UserSynapse):
             raise NoBalance(f"no prediction: the charge of the user's synapse {p.synapse} is not known")
         if p.parts or isinstance(p.probability, list):
             raise NoBalance(f"no prediction: {name} connects parts of a population differently")
         weight = (weights_mv or {}).get(name, experiment.named_weight(name)) * experiment.weight_scale(name)
+        if isinstance(synapse, ExponentialConductance):
+            weight *= synapse.reversal_mv - (V_mv or {})[p.target]
         strength = experiment.expected_in_degree(name)[0] * weight / sqrt(experiment.n_neurons)
         yield Coupling(names.index(p.target), names.index(p.source), strength, synapse.tau_ms)
 
@@ -114,8 +118,12 @@ def mean_field(
     experiment: Experiment,
     weights_mv: Mapping[str, float] | None = None,
     input_rates_hz: Mapping[str, float] | None = None,
+    V_mv: Mapping[str, float] | None = None,
 ) -> MeanField:
-    """Build W, W_X and r_X from an experiment.
+    r"""Build W, W_X and r_X from an experiment.
+
+    Conductances act as currents with the mean driving force, :math:`J_{ab} = w_{ab} (E_{rev,b} - \bar V_a)`, so that
+    their balance is one of currents too (Zhu, Ocker & Rosenbaum 2026).
 
     Parameters
     ----------
@@ -125,6 +133,8 @@ def mean_field(
         Mean weights by projection [mV, in the projection's own scaling], instead of the initial ones.
     input_rates_hz : mapping, optional
         Rates by input [Hz], instead of the nominal ones: a correlated input's realised rate varies.
+    V_mv : mapping, optional
+        Mean membrane potential by population [mV], measured or expected; needed with conductances.
 
     Returns
     -------
@@ -133,7 +143,7 @@ def mean_field(
     populations, inputs = tuple(experiment.populations), tuple(experiment.trains)
     k = len(populations)
     w = np.zeros((k, k + len(inputs)))
-    for coupling in couplings(experiment, weights_mv):
+    for coupling in couplings(experiment, weights_mv, V_mv):
         w[coupling.target, coupling.source] += coupling.strength_mv
     nominal = {name: rate_hz for name, (_, rate_hz) in stationary_inputs(experiment).items()}
     rates = list((nominal | {**(input_rates_hz or {})}).values())

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from scipy.stats import ttest_ind
 
 from analysis.correlations import pair_statistics
-from analysis.spikes import coefficients_of_variation, window_counts
+from analysis.spikes import window_counts
+from analysis.variability import coefficients_of_variation
 from mpi_engine.experiment import parse_experiment
 from mpi_engine.output.reader import open_run
 from mpi_engine.run.job import run

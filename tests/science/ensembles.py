@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 import analysis.studies.akil2021
 from analysis.correlations import pair_statistics
-from analysis.spikes import fano_factors, window_counts
+from analysis.spikes import window_counts
+from analysis.variability import fano_factors
 from mpi_engine.experiment import Experiment, parse_experiment
 from mpi_engine.output.reader import RunReader, Weights, open_run
 from mpi_engine.run.job import run

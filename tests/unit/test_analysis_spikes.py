@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import analysis
-from analysis.correlations import block_error, common_mode_error, pair_statistics, with_diagonal
-from analysis.spikes import coefficients_of_variation, fano_factors, rates_hz, trace_average, window_counts
+from analysis.spikes import rates_hz, trace_average, window_counts
 from analysis.weights import decay_factor
 from mpi_engine.experiment import load_experiment
 
@@ -47,22 +46,6 @@ def test_rates_of_each_neuron() -> None:
     assert rates.tolist() == [0.0, 20.0, 0.0]
 
 
-def test_irregularity_of_regular_and_poisson_trains() -> None:
-    regular = np.arange(1, 101) * 10.0
-    times, ids = poisson(50.0, 1, 100_000.0)
-    both = coefficients_of_variation(np.r_[regular, times], np.r_[np.zeros(100, int), ids + 1], 3)
-    assert both[0] == pytest.approx(0.0, abs=1e-12)
-    assert both[1] == pytest.approx(1.0, abs=4 / np.sqrt(times.size))
-    assert np.isnan(both[2])
-
-
-def test_fano_factors() -> None:
-    times, ids = poisson(20.0, 200, 50_000.0)
-    factors = fano_factors(window_counts(times, ids, 201, 0.0, 50_000.0, 250.0))
-    assert factors[:200].mean() == pytest.approx(1.0, abs=4 * np.sqrt(2 / 199 / 200))
-    assert np.isnan(factors[200])
-
-
 def test_trace_average_equals_the_step_by_step_sum() -> None:
     a, b = np.sort(RNG.integers(1, 20_000, 300)), np.sort(RNG.integers(1, 20_000, 200))
     tau, dt = 20.0, 0.1
@@ -91,69 +74,3 @@ def test_trace_average_of_independent_trains_is_the_product_of_rates() -> None:
     measured = trace_average(a, b, 50 * 50, 1 - 0.1 / 200, 0.1, 2000.0, 40_000.0)
     expected = 200.0 * (a.size / 50 / 40_000) * (b.size / 50 / 40_000)
     assert measured == pytest.approx(expected, rel=0.02)
-
-
-def counts_with_structure(windows: int = 40) -> tuple[np.ndarray, np.ndarray]:
-    common = RNG.poisson(2.0, (windows, 1))
-    first = RNG.poisson(3.0, (windows, 12)) + common
-    first[:, 4] = 0
-    return first, RNG.poisson(1.0, (windows, 7)) + common
-
-
-def test_pair_means_equal_those_of_the_full_matrices() -> None:
-    first, second = counts_with_structure()
-    covariance = np.cov(np.hstack([first, second]).T)
-    off = ~np.eye(12, dtype=bool)
-    within, across = pair_statistics(first), pair_statistics(first, second)
-    assert within.covariance == pytest.approx(covariance[:12, :12][off].mean(), rel=1e-10)
-    assert across.covariance == pytest.approx(covariance[:12, 12:].mean(), rel=1e-10)
-    active = np.delete(first, 4, axis=1)
-    correlation = np.corrcoef(np.hstack([active, second]).T)
-    assert within.coefficient == pytest.approx(correlation[:11, :11][~np.eye(11, dtype=bool)].mean(), rel=1e-10)
-    assert across.coefficient == pytest.approx(correlation[:11, 11:].mean(), rel=1e-10)
-    assert (within.pairs, within.active_pairs, across.pairs, across.active_pairs) == (132, 110, 84, 77)
-    assert within.ratio == pytest.approx(within.covariance / np.diag(covariance)[:12].mean(), rel=1e-10)
-
-
-def test_the_authors_convention_includes_the_diagonal() -> None:
-    first, _ = counts_with_structure()
-    covariance = np.cov(first.T)
-    expected = covariance[np.tril_indices(12)].mean()
-    mean = pair_statistics(first).covariance
-    assert with_diagonal(mean, float(np.diag(covariance).mean()), 12) == pytest.approx(expected, rel=1e-10)
-
-
-def test_compound_poisson_trains_have_the_correlation_they_were_given() -> None:
-    rate, correlation, size, windows, window = 0.02, 0.3, 60, 4000, 250.0
-    mother = RNG.poisson(rate / correlation * window, windows)
-    counts = RNG.binomial(mother[:, None], correlation, (windows, size))
-    found = pair_statistics(counts)
-    error = common_mode_error(windows)
-    assert found.covariance == pytest.approx(correlation * rate * window, rel=4 * error)
-    assert found.ratio == pytest.approx(correlation, rel=4 * error)
-    assert found.coefficient == pytest.approx(correlation, rel=4 * error)
-    assert found.covariance_error == pytest.approx(error * found.covariance, rel=1.0)
-
-
-def test_independent_trains_are_uncorrelated_within_the_stated_error() -> None:
-    found = pair_statistics(RNG.poisson(2.0, (400, 300)), blocks=20)
-    assert abs(found.covariance) < 4 * found.covariance_error
-    assert abs(found.coefficient) < 4 * found.coefficient_error
-    assert found.coefficient_error < 1e-3
-
-
-def test_silent_populations_have_a_covariance_but_no_coefficient() -> None:
-    found = pair_statistics(np.zeros((10, 5), dtype=np.int64))
-    assert found.covariance == 0.0
-    assert np.isnan(found.coefficient)
-    assert np.isnan(found.ratio)
-
-
-def test_block_error_of_white_noise_and_with_a_known_cause() -> None:
-    noise = RNG.standard_normal(4000)
-    assert block_error(noise, 40) == pytest.approx(1 / np.sqrt(4000), rel=0.5)
-    cause = RNG.standard_normal(40)
-    driven = noise + 10 * np.repeat(cause, 100)
-    assert block_error(driven, 40) > 0.5
-    assert block_error(driven, 40, [cause]) == pytest.approx(1 / np.sqrt(4000), rel=0.5)
-    assert np.isnan(block_error(noise[:3], 10))

@@ -1,0 +1,181 @@
+"""A sweep as an object to work with: runs that differ in a few settings, and measures over these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from analysis.runs import Run
+from mpi_engine.output.reader import RunError
+
+RUNS = "runs"
+
+
+def open_sweep(path: str | Path, burn_in: float = 0.5) -> Sweep:
+    """Open the directory of a sweep, or any directory of run directories.
+
+    Parameters
+    ----------
+    path : str or Path
+        A directory with run directories in ``runs/``, or in itself; of a sweep, also the sweep file beside it.
+    burn_in : float
+        Share of the recorded time that measures leave out.
+
+    Returns
+    -------
+    Sweep
+
+    Raises
+    ------
+    RunError
+        If there is no run, or a run is damaged.
+    """
+    given = Path(path)
+    directory = given.with_suffix("") if given.suffix == ".toml" else given
+    if not directory.is_dir():
+        raise RunError(f"{given}: has no runs; check the path, or run the sweep first")
+    parent = directory / RUNS if (directory / RUNS).is_dir() else directory
+    paths = sorted(run for run in parent.iterdir() if (run / "experiment.toml").exists())
+    if not paths:
+        raise RunError(f"{given}: holds no runs; check the path, or run the sweep first")
+    return Sweep(directory, {run.name: Run(run, burn_in) for run in paths})
+
+
+class Sweep:
+    """Runs of one experiment with different settings.
+
+    Parameters
+    ----------
+    path : Path
+        Their directory.
+    runs : mapping of str to Run
+        At least one, by name.
+
+    Attributes
+    ----------
+    path : Path
+        The directory.
+    runs : dict of str to Run
+        By name.
+    settings : dict of str to dict
+        For each run, the values of the keys in which runs differ.
+    axes : dict of str to list
+        Directions of the sweep: the first of the keys that change together, and its values in ascending order.
+    """
+
+    def __init__(self, path: Path, runs: Mapping[str, Run]) -> None:
+        self.path, self.runs = path, dict(runs)
+        tables = {name: dict(_leaves(run.experiment.model_dump(exclude={"title"}))) for name, run in runs.items()}
+        keys = list(dict.fromkeys(key for table in tables.values() for key in table))
+        columns = {key: [table.get(key, "") for table in tables.values()] for key in keys}
+        varied = {key: column for key, column in columns.items() if any(value != column[0] for value in column)}
+        self.settings = {name: {key: varied[key][k] for key in varied} for k, name in enumerate(self.runs)}
+        self._together = _group(varied)
+        self.axes = {key: _ascending(varied[key]) for key in self._together}
+
+    def __repr__(self) -> str:
+        """Tell in one line how many runs there are, how many have finished, and what differs."""
+        axes = ", ".join(f"{key} ({len(values)})" for key, values in self.axes.items()) or "nothing differs"
+        finished = sum(run.finished for run in self.runs.values())
+        return f"<{len(self.runs)} runs, {finished} finished; {axes}; {self.path}>"
+
+    @property
+    def missing(self) -> list[str]:
+        """What a whole sweep would have besides: runs that have not finished, and places without a run; a line each."""
+        unfinished = [f"{name} has not finished" for name, run in self.runs.items() if not run.finished]
+        places = prod(len(values) for values in self.axes.values())
+        absent = places - len({tuple(self._place(name)) for name in self.runs})
+        return unfinished + ([f"{absent} of {places} combinations of settings have no run"] if absent else [])
+
+    def measure(
+        self, function: Callable[[Run], float], incomplete: bool = False, unit: str = ""
+    ) -> xr.DataArray:
+        """Measure each run, labelled by the settings in which runs differ.
+
+        Parameters
+        ----------
+        function : callable
+            From a run to a number.
+        incomplete : bool
+            Whether to go without the runs that are missing, as NaN.
+        unit : str
+            Of the number.
+
+        Returns
+        -------
+        DataArray
+            A dimension for each of `axes`, with the keys that change together as coordinates along it. The attribute
+            ``missing`` says why some values are NaN.
+
+        Raises
+        ------
+        RunError
+            If runs are missing, unless `incomplete`; if two runs have all settings in common.
+        """
+        missing = self.missing
+        if missing and not incomplete:
+            told = "; ".join(missing[:3]) + (f"; and {len(missing) - 3} more" if len(missing) > 3 else "")
+            raise RunError(f"{self.path}: {told}; finish them, or ask for what there is with incomplete=True")
+        values = np.full([len(places) for places in self.axes.values()], np.nan)
+        for name, run in self.runs.items():
+            if run.finished:
+                place = tuple(self._place(name))
+                if not np.isnan(values[place]):
+                    raise RunError(f"{self.path}: {name} has the settings of another run; remove one of the two")
+                values[place] = function(run)
+        return xr.DataArray(values, self._coordinates(), list(self.axes), attrs={"units": unit, "missing": missing})
+
+    def _place(self, name: str) -> Iterator[int]:
+        return (values.index(self.settings[name][key]) for key, values in self.axes.items())
+
+    def _coordinates(self) -> dict[str, tuple[str, list[Any]]]:
+        found: dict[str, tuple[str, list[Any]]] = {}
+        for key, others in self._together.items():
+            at = {_label(settings[key]): settings for settings in self.settings.values()}
+            for other in (key, *others):
+                found[other] = (key, [_label(at[_label(value)][other]) for value in self.axes[key]])
+        return found
+
+
+def _leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """List the key paths in nested tables; a seed whose parts are equal is one number."""
+    for key, value in table.items():
+        if not above and key == "seed" and len(set(value.values())) == 1:
+            yield "seed", value["base"]
+        elif isinstance(value, dict):
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
+
+
+def _group(varied: Mapping[str, list[Any]]) -> dict[str, list[str]]:
+    """Put keys together that change together: each value of the one goes with one value of the other."""
+    groups: dict[str, list[str]] = {}
+    for key, column in varied.items():
+        labels = list(map(_label, column))
+        for first, others in groups.items():
+            leading = list(map(_label, varied[first]))
+            if len(set(zip(leading, labels, strict=True))) == len(set(leading)) == len(set(labels)):
+                others.append(key)
+                break
+        else:
+            groups[key] = []
+    return groups
+
+
+def _ascending(column: list[Any]) -> list[Any]:
+    unique = list({_label(value): value for value in column}.values())
+    try:
+        return sorted(unique)
+    except TypeError:
+        return sorted(unique, key=str)
+
+
+def _label(value: Any) -> Any:
+    """Make a coordinate of a value: itself if it is a number or a text."""
+    return value if isinstance(value, (int, float, str)) else str(value)
