@@ -13,6 +13,7 @@ from mpi_engine.experiment.base import (
     lowest,
     steps,
 )
+from mpi_engine.experiment.coding import CodingExperiment
 from mpi_engine.experiment.effective import EffectiveTimeConstant
 from mpi_engine.experiment.experiment import Experiment, Run, Seed, blocks
 from mpi_engine.experiment.files import load_experiment, parse_experiment
@@ -50,6 +51,7 @@ from mpi_engine.experiment.warnings import find_warnings
 
 __all__ = [
     "AdaptiveExponential",
+    "CodingExperiment",
     "Current",
     "Distribution",
     "EffectiveTimeConstant",

@@ -84,6 +84,8 @@ class Experiment(Part):
 
     Parameters
     ----------
+    kind : {"balanced", "coding"}
+        The kind of network; see `CodingExperiment` for the other.
     title : str
         A line for people.
     seed : int or Seed
@@ -102,6 +104,7 @@ class Experiment(Part):
         See `Recording`.
     """
 
+    kind: Literal["balanced", "coding"] = "balanced"
     title: str = ""
     seed: Seed = Seed()
     run: Run

@@ -14,6 +14,9 @@ from pydantic_core import ErrorDetails
 from mpi_engine.experiment.activity import follow_inputs, resolve_inputs
 from mpi_engine.experiment.approximation import approximate, resolve_effective
 from mpi_engine.experiment.base import Part
+from mpi_engine.experiment.coding import CodingExperiment
+from mpi_engine.experiment.coding_consistency import find_coding_problems
+from mpi_engine.experiment.coding_defaults import fill_in
 from mpi_engine.experiment.consistency import find_problems, find_structural_problems
 from mpi_engine.experiment.experiment import Experiment
 from mpi_engine.experiment.problems import ExperimentError, Problem, suggest
@@ -95,13 +98,18 @@ def parse_experiment(
         _apply(table, override)
     if directory is not None and (problems := _read_user_files(table, Path(directory))):
         raise ExperimentError(problems, origin)
+    kind: type[Experiment] = CodingExperiment if table.get("kind") == "coding" else Experiment
     try:
-        experiment = Experiment.model_validate(table)
+        experiment = kind.model_validate(table)
     except ValidationError as error:
-        problems = [_problem(details) for details in error.errors()]
-        problems += _problems_of_valid_parts(table, error, directory)
+        problems = [_problem(details, kind) for details in error.errors()]
+        if kind is Experiment:
+            problems += _problems_of_valid_parts(table, error, directory)
         raise ExperimentError(_unique(problems), origin) from None
-    experiment, problems = _resolve(experiment, directory)
+    if isinstance(experiment, CodingExperiment):
+        experiment, problems = _resolve_coding(experiment, directory)
+    else:
+        experiment, problems = _resolve(experiment, directory)
     if problems:
         raise ExperimentError(problems, origin)
     return experiment
@@ -128,6 +136,16 @@ def _resolve(
     if experiment.effective_time_constant != given_model and not problems:
         experiment = approximate(experiment)
         problems = find(experiment, volleys)
+    return experiment, problems
+
+
+def _resolve_coding(
+    experiment: CodingExperiment, directory: str | Path | None
+) -> tuple[CodingExperiment, list[Problem]]:
+    """Find all problems, and where there is none, fill in what follows from the teacher."""
+    problems = find_coding_problems(experiment)
+    if not problems and directory is not None:
+        experiment = fill_in(experiment, Path(directory))
     return experiment, problems
 
 
@@ -184,7 +202,7 @@ def _apply(table: dict[str, Any], override: str) -> None:
     table[path[-1]] = value
 
 
-def _problem(details: ErrorDetails) -> Problem:
+def _problem(details: ErrorDetails, model: type[Experiment]) -> Problem:
     location = [str(part) for part in details["loc"] if part != "[key]"]
     kind, given = details["type"], details["input"]
     context = details.get("ctx", {})
@@ -198,7 +216,7 @@ def _problem(details: ErrorDetails) -> Problem:
     key = ".".join(location) or "experiment"
     shown = "" if isinstance(given, (dict, Part)) or kind == "missing" else repr(given)
     if kind == "extra_forbidden":
-        remedy = f"unknown key; {suggest(location[-1], _siblings(location, tag))}"
+        remedy = f"unknown key; {suggest(location[-1], _siblings(location, tag, model))}"
     elif kind in ("union_tag_invalid", "literal_error"):
         remedy = f"must be {context.get('expected_tags') or context.get('expected')}"
         if kind == "union_tag_invalid":
@@ -212,9 +230,9 @@ def _problem(details: ErrorDetails) -> Problem:
     return Problem(key, shown, remedy)
 
 
-def _siblings(location: list[str], tag: str) -> list[str]:
+def _siblings(location: list[str], tag: str, model: type[Experiment]) -> list[str]:
     """List the keys that the model at a location, or the one of a tag there, knows."""
-    annotation: Any = Experiment
+    annotation: Any = model
     names: list[str] = []
     for part in location:
         models = _models(annotation)
