@@ -64,12 +64,14 @@ numba.config.CACHE_DIR = str(cache_directory())
 
 def kernel(function: Function) -> Function:
     """Compile a function that Python calls; kept on disk."""
-    compiled: Function = numba.njit(cache=True, nogil=True, error_model="numpy")(function)
+    compiled: Function = numba.njit(cache=True, nogil=True, error_model="numpy", _nrt=False)(function)
     return compiled
 
 
 def part(function: Function) -> Function:
     """Compile a function that kernels call, and nothing else: it becomes part of theirs and has no wrappers."""
-    decorate = numba.njit(nogil=True, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)
+    decorate = numba.njit(
+        nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )
     compiled: Function = decorate(function)
     return compiled

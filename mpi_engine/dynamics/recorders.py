@@ -141,12 +141,15 @@ def observe(o: Observations, population: Population, clock: Clock, n: int) -> No
     if not (binned or averaged):
         return
     _add_up(o, population)
-    for variable in range(o.unit.size):
-        values = _values_of(o, population, variable)
-        if binned:
-            _add_to_bin(o, values, row, variable)
-        if averaged:
-            _add(values, o.window[variable])
+    n_kinds = population.currents.shape[0]
+    _note(o, 0, population.V, row, binned, averaged)
+    for kind in range(n_kinds):
+        _note(o, 1 + kind, population.currents[kind], row, binned, averaged)
+    _note(o, n_kinds + 1, o.total, row, binned, averaged)
+    if population.V_free.size > 0:
+        _note(o, n_kinds + 2, population.V_free, row, binned, averaged)
+    if o.conductance.size > 0:
+        _note(o, o.unit.size - 1, o.conductance, row, binned, averaged)
     if averaged:
         o.collected[0] += 1
         if o.collected[0] == clock.average:
@@ -184,17 +187,13 @@ def _add_up(o: Observations, population: Population) -> None:
 
 
 @part
-def _values_of(o: Observations, population: Population, variable: int) -> NDArray[np.float32]:
-    n_kinds = population.currents.shape[0]
-    if variable == 0:
-        return population.V
-    if variable <= n_kinds:
-        return population.currents[variable - 1]
-    if variable == n_kinds + 1:
-        return o.total
-    if variable == n_kinds + 2 and population.V_free.size > 0:
-        return population.V_free
-    return o.conductance
+def _note(
+    o: Observations, variable: int, values: NDArray[np.float32], row: int, binned: bool, averaged: bool
+) -> None:
+    if binned:
+        _add_to_bin(o, values, row, variable)
+    if averaged:
+        _add(values, o.window[variable])
 
 
 @part

@@ -175,12 +175,13 @@ class PoissonTrains:
             return np.empty(0, np.int32), np.empty(0, np.int32)
         expected = rates.max() * WINDOW_STEPS * n
         capacity = int(expected + 10 * expected**0.5 + 64)
+        highest = rates.max(axis=1)
         while True:
             steps, ids = np.empty(capacity, np.int32), np.empty(capacity, np.int32)
             if self.correlation == 0:
-                count = _independent(spikes, self.first, n, rates[0], window, steps, ids)
+                count = _independent(spikes, self.first, n, rates[0], highest[0], window, steps, ids)
             else:
-                args = (nearby.start, rates, self.correlation, self.jitter)
+                args = (nearby.start, rates, highest, self.correlation, self.jitter)
                 count = _correlated(mother, thinning, self.first, n, *args, window, steps, ids)
             if count <= capacity:
                 break
@@ -245,14 +246,13 @@ def _waiting_time(words: tuple[Word, Word, Word, Word]) -> float:
 
 
 @kernel
-def _independent(key: Key, first: int, n: int, rates: NDArray[np.float64], window: int, steps: NDArray[np.int32],
-                 ids: NDArray[np.int32]) -> int:
+def _independent(key: Key, first: int, n: int, rates: NDArray[np.float64], highest: float, window: int,
+                 steps: NDArray[np.int32], ids: NDArray[np.int32]) -> int:
     """Write the spikes of independent trains in a window, by source; return how many there are, room or not.
 
     A homogeneous process at the highest of the steps' rates is thinned to each of them (Lewis & Shedler 1979).
     """
     count = 0
-    highest = rates.max()
     for source in range(first, first + n):
         draw = 0
         words = philox(key, source, draw, window, 0)
@@ -271,7 +271,8 @@ def _independent(key: Key, first: int, n: int, rates: NDArray[np.float64], windo
 
 @kernel
 def _correlated(key: Key, thinning: Key, first: int, n: int, first_origin: int, rates: NDArray[np.float64],
-                keep: float, jitter: float, window: int, steps: NDArray[np.int32], ids: NDArray[np.int32]) -> int:
+                highest: NDArray[np.float64], keep: float, jitter: float, window: int, steps: NDArray[np.int32],
+                ids: NDArray[np.int32]) -> int:
     """Write the spikes of thinned and jittered copies of the mother process that fall into a window.
 
     Every rank draws the same mother spikes, at the rates of each step of the windows from one on; a copy may be
@@ -282,13 +283,13 @@ def _correlated(key: Key, thinning: Key, first: int, n: int, first_origin: int, 
     count = 0
     for origin in range(first_origin, first_origin + rates.shape[0]):
         of_step = rates[origin - first_origin]
-        highest = of_step.max()
+        most = highest[origin - first_origin]
         draw = 0
         words = philox(key, 0, draw, origin, 0)
-        t = _waiting_time(words) / (highest / keep)
+        t = _waiting_time(words) / (most / keep)
         while t < WINDOW_STEPS:
             mother = origin * WINDOW_STEPS + t
-            if begin - reach <= mother <= end + reach and uniform(words[2]) < of_step[int(t)] / highest:
+            if begin - reach <= mother <= end + reach and uniform(words[2]) < of_step[int(t)] / most:
                 for source in range(first, first + n):
                     kept, a, b, _ = philox(thinning, source, draw, origin, 0)
                     if uniform(kept) >= keep:
@@ -302,7 +303,7 @@ def _correlated(key: Key, thinning: Key, first: int, n: int, first_origin: int, 
                         count += 1
             draw += 1
             words = philox(key, 0, draw, origin, 0)
-            t += _waiting_time(words) / (highest / keep)
+            t += _waiting_time(words) / (most / keep)
     return count
 
 

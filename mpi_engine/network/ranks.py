@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 MESSAGE_BYTES = 2**27
 """Upper bound of a single message."""
+
+_POLL_S = 0.01
 
 
 class LaunchError(RuntimeError):
@@ -83,7 +86,9 @@ class Ranks:
         node = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
         if node.rank == 0:
             action()
-        node.Barrier()
+        arrived = node.Ibarrier()
+        while not arrived.Test():
+            time.sleep(_POLL_S)    # a blocking wait spins, and takes the core from the one that compiles
         if node.rank > 0:
             action()
         node.Free()
