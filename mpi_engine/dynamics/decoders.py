@@ -1,0 +1,200 @@
+"""The random parts of a coding network: decoding vectors, basis, initial weights. Every rank draws what it needs."""
+
+from __future__ import annotations
+
+from math import cos, pi, sin, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import nnls
+
+from mpi_engine.compiled import kernel
+from mpi_engine.experiment import ExperimentError, Problem
+from mpi_engine.experiment.coding import CodingExperiment
+from mpi_engine.experiment.coding_network import EvenDecoder, RandomDecoder
+from mpi_engine.network.streams import Key, gaussian, hash_ids, philox, stream_key, uniform53
+
+Floats = NDArray[np.float64]
+
+_GOLDEN_ANGLE = pi * (3 - sqrt(5.0))
+
+
+def draw_decoder(experiment: CodingExperiment) -> Floats:
+    """Make the decoding vectors of all neurons.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, K)
+
+    Raises
+    ------
+    ExperimentError
+        If they do not reach every direction: no firing could then move the readout there.
+    """
+    e, decoder, n, k = experiment, experiment.network.decoder, experiment.network.size, experiment.n_dimensions
+    if isinstance(decoder, RandomDecoder):
+        assert decoder.norm is not None
+        vectors = decoder.norm * _directions(stream_key(e.seed.network, "decoder"), n, k)
+    elif isinstance(decoder, EvenDecoder):
+        assert decoder.norm is not None
+        vectors = decoder.norm * _even_directions(n, k)
+    else:
+        vectors = np.array(decoder.vectors)
+    if not _spans(vectors):
+        remedy = f"do not span all {k} dimensions in both directions; add neurons, or turn some of the vectors around"
+        raise ExperimentError([Problem("network.decoder", "", f"the {n} decoding vectors {remedy}")])
+    return vectors
+
+
+def draw_basis(experiment: CodingExperiment, first: int, last: int) -> tuple[Floats, Floats]:
+    """Make units of the basis.
+
+    Parameters
+    ----------
+    experiment : CodingExperiment
+        Resolved.
+    first, last : int
+        The first unit, and the one beyond the last.
+
+    Returns
+    -------
+    A : ndarray of float64, shape (last - first, K)
+        Gains times directions.
+    theta : ndarray of float64, shape (last - first,)
+        Offsets.
+    """
+    e, basis = experiment, experiment.network.basis
+    assert basis.gains is not None and basis.offset is not None
+    gains, offsets = np.empty(last - first), np.empty(last - first)
+    _draw_units(stream_key(e.seed.network, "basis"), first, *basis.gains, basis.offset, gains, offsets)
+    directions = _directions(stream_key(e.seed.network, "basis directions"), last, e.n_dimensions)[first:]
+    return gains[:, None] * directions, offsets
+
+
+def draw_dense(experiment: CodingExperiment, gains: Floats, vectors: Floats, first: int) -> Floats:
+    """Make random connections of every neuron to units of the basis, by which these vary as much as structured ones.
+
+    Parameters
+    ----------
+    experiment : CodingExperiment
+        Resolved.
+    gains : ndarray of float64, shape (n,)
+        Of the units.
+    vectors : ndarray of float64, shape (N, K)
+        Decoding vectors.
+    first : int
+        The first unit.
+
+    Returns
+    -------
+    ndarray of float64, shape (N, n)
+        By neuron, then unit.
+    """
+    rows = np.empty((vectors.shape[0], gains.size))
+    _draw_pairs(stream_key(experiment.seed.network, "dense basis"), first, 0, rows.T)
+    return rows * gains * sqrt(float((vectors**2).sum()) / vectors.size)
+
+
+def draw_weights(experiment: CodingExperiment, vectors: Floats, first: int, last: int) -> tuple[Floats, Floats]:
+    """Make the initial weights of every unit of the basis onto some neurons, and say which synapses there are.
+
+    Parameters
+    ----------
+    experiment : CodingExperiment
+        Resolved.
+    vectors : ndarray of float64, shape (N, K)
+        Decoding vectors.
+    first, last : int
+        The first neuron, and the one beyond the last.
+
+    Returns
+    -------
+    weights : ndarray of float64, shape (N_b, last - first)
+        W.
+    exists : ndarray of float64, shape (N_b, last - first)
+        1 where there is a synapse, 0 elsewhere.
+    """
+    learning, shape = experiment.learning, (experiment.network.basis.size, last - first)
+    seed = experiment.seed.network
+    weights, chances = np.zeros(shape), np.zeros(shape)
+    if learning.initial_std_per_s:
+        _draw_pairs(stream_key(seed, "slow weights"), 0, first, weights)
+        weights *= learning.initial_std_per_s * sqrt(float((vectors**2).mean()) * vectors.shape[1])
+    if learning.density < 1:
+        _draw_chances(stream_key(seed, "slow synapses"), first, chances)
+    exists = (chances < learning.density).astype(np.float64)
+    return weights * exists, exists
+
+
+def order_of_death(experiment: CodingExperiment) -> NDArray[np.int64]:
+    """Order in which neurons are chosen to die."""
+    hashes = np.empty(experiment.network.size, np.uint64)
+    hash_ids(stream_key(experiment.seed.state, "deaths"), 0, hashes)
+    return np.argsort(hashes, kind="stable")
+
+
+def _directions(key: Key, n: int, k: int) -> Floats:
+    """Draw random unit vectors; in one dimension, their signs alternate."""
+    if k == 1:
+        return 1.0 - 2.0 * (np.arange(n) % 2)[:, None]
+    vectors = np.empty((n, k))
+    _draw_directions(key, vectors)
+    return vectors
+
+
+def _even_directions(n: int, k: int) -> Floats:
+    if k == 1:
+        return 1.0 - 2.0 * (np.arange(n) % 2)[:, None]
+    if k == 2:
+        return np.array([[cos(2 * pi * i / n), sin(2 * pi * i / n)] for i in range(n)])
+    heights = [1 - (2 * i + 1) / n for i in range(n)]
+    around = [(cos(i * _GOLDEN_ANGLE), sin(i * _GOLDEN_ANGLE), sqrt(1 - z * z)) for i, z in enumerate(heights)]
+    return np.array([[r * x, r * y, z] for (x, y, r), z in zip(around, heights, strict=True)])
+
+
+def _spans(vectors: Floats) -> bool:
+    """Whether sums of vectors with positive weights reach every point: they span, and some such sum of all is zero."""
+    lengths = np.sqrt((vectors**2).sum(axis=1, keepdims=True))
+    units = vectors / np.where(lengths > 0, lengths, 1.0)
+    if np.linalg.matrix_rank(units) < vectors.shape[1]:
+        return False
+    _, rest = nnls(units.T, -units.sum(axis=0))
+    return bool(rest < 1e-9 * len(vectors))
+
+
+@kernel
+def _draw_directions(key: Key, vectors: Floats) -> None:
+    for i in range(vectors.shape[0]):
+        square = 0.0
+        for d in range(vectors.shape[1]):
+            high, low, _, _ = philox(key, i, d, 0, 0)
+            vectors[i, d] = gaussian(high, low)
+            square += vectors[i, d] * vectors[i, d]
+        for d in range(vectors.shape[1]):
+            vectors[i, d] /= np.sqrt(square)
+
+
+@kernel
+def _draw_units(
+    key: Key, first: int, lowest: float, highest: float, offset: float, gains: Floats, offsets: Floats
+) -> None:
+    for j in range(gains.size):
+        a, b, c, d = philox(key, first + j, 0, 0, 0)
+        gains[j] = lowest + (highest - lowest) * uniform53(a, b)
+        offsets[j] = gains[j] * offset * (2.0 * uniform53(c, d) - 1.0)
+
+
+@kernel
+def _draw_pairs(key: Key, first_row: int, first_column: int, values: Floats) -> None:
+    for j in range(values.shape[0]):
+        for i in range(values.shape[1]):
+            high, low, _, _ = philox(key, first_row + j, first_column + i, 0, 0)
+            values[j, i] = gaussian(high, low)
+
+
+@kernel
+def _draw_chances(key: Key, first_column: int, values: Floats) -> None:
+    for j in range(values.shape[0]):
+        for i in range(values.shape[1]):
+            high, low, _, _ = philox(key, j, first_column + i, 0, 0)
+            values[j, i] = uniform53(high, low)
