@@ -13,7 +13,7 @@ from pathlib import Path
 from mpi_engine.experiment import Experiment, ExperimentError, load_experiment
 from mpi_engine.network.ranks import LaunchError, Ranks, launched_size
 
-DONE, WRONG, DAMAGED, BUG, STOPPED = 0, 2, 4, 70, 143
+DONE, WRONG, DAMAGED, BUG, STOPPED = 0, 2, 4, 70, 75
 
 _PR_SET_PDEATHSIG = 1
 
@@ -24,8 +24,8 @@ def main() -> int:
     Returns
     -------
     int
-        0 done; 2 the experiment or the command is wrong; 4 a file is damaged or does not fit; 143 stopped by a signal
-        before the end.
+        0 done; 2 the experiment or the command is wrong; 4 a file is damaged or does not fit; 75 stopped at a
+        checkpoint, or before the first step.
     """
     arguments = _parser().parse_args()
     _die_with_parent()
@@ -48,12 +48,17 @@ def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
     from mpi_engine.output.reader import RunError  # noqa: PLC0415
     from mpi_engine.output.writers import WriteError  # noqa: PLC0415
     from mpi_engine.run.directory import DirectoryError  # noqa: PLC0415
-    from mpi_engine.run.job import run  # noqa: PLC0415
+    from mpi_engine.run.job import resume, run  # noqa: PLC0415
 
     try:
-        experiment = _load_experiment(arguments, ranks)
-        directory = arguments.output or Path("runs") / f"{arguments.file.stem}-{experiment.hash[:8]}"
-        path = run(experiment, directory, ranks, arguments.writer)
+        if arguments.command == "resume":
+            path = resume(arguments.directory, arguments.set, ranks, arguments.writer)
+        elif arguments.command == "branch":
+            return _branch(arguments, ranks)
+        else:
+            experiment = _load_experiment(arguments, ranks)
+            directory = arguments.output or Path("runs") / f"{arguments.file.stem}-{experiment.hash[:8]}"
+            path = run(experiment, directory, ranks, arguments.writer)
     except WriteError as error:
         _complain(error)
         ranks.abort(DAMAGED)     # the other ranks wait for this one
@@ -62,6 +67,22 @@ def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
             _complain(error)
         return DAMAGED if isinstance(error, RunError) else WRONG
     return DONE if path is not None else STOPPED
+
+
+def _branch(arguments: argparse.Namespace, ranks: Ranks) -> int:
+    """Collective. Make a branch, on rank 0."""
+    from mpi_engine.run.branch import branch  # noqa: PLC0415
+
+    problem: Exception | None = None
+    if ranks.is_first:
+        try:
+            branch(arguments.directory, arguments.output, arguments.at, arguments.set)
+        except Exception as error:
+            problem = error
+    problem = ranks.broadcast(problem)
+    if problem is not None:
+        raise problem
+    return DONE
 
 
 def _load_experiment(arguments: argparse.Namespace, ranks: Ranks) -> Experiment:
@@ -103,8 +124,16 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run an experiment")
     run.add_argument("file", type=Path, help="the experiment, in TOML")
     run.add_argument("-o", "--output", type=Path, help="the run directory; must be empty or not exist")
-    run.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key of the experiment")
-    run.add_argument("--writer", choices=("parallel", "gather"), help="how the ranks write")
+    resume = commands.add_parser("resume", help="go on with a run from its last checkpoint")
+    resume.add_argument("directory", type=Path, help="the run directory")
+    branch = commands.add_parser("branch", help="make a new run of a checkpoint, with changed dynamics")
+    branch.add_argument("directory", type=Path, help="the run directory of the parent")
+    branch.add_argument("-o", "--output", type=Path, required=True, help="the new run directory")
+    branch.add_argument("--at", required=True, help="time of the checkpoint [ms], or latest")
+    for command in (run, resume, branch):
+        command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key")
+    for command in (run, resume):
+        command.add_argument("--writer", choices=("parallel", "gather"), help="how the ranks write")
     return parser
 
 

@@ -332,6 +332,22 @@ def learning_of(on_post: Any, bring: Any, on_pre: Any) -> RowFunctions:
 
 
 @kernel
+def order_by_target(targets: Targets, begins: NDArray[np.int64], values: NDArray[Any], ordered: NDArray[Any]) -> None:
+    """Put a number for each synapse, given by source, in the order of targets; `begins` is used up."""
+    for k in range(targets.size):
+        ordered[begins[targets[k]]] = values[k]
+        begins[targets[k]] += 1
+
+
+@kernel
+def order_by_source(targets: Targets, begins: NDArray[np.int64], ordered: NDArray[Any], values: NDArray[Any]) -> None:
+    """Undo `order_by_target`."""
+    for k in range(targets.size):
+        values[k] = ordered[begins[targets[k]]]
+        begins[targets[k]] += 1
+
+
+@kernel
 def sum_weights(projection: PlasticProjection, sums: NDArray[np.float64]) -> None:
     """Sum the weights onto each target, in ascending order of sources."""
     sums[:] = 0.0

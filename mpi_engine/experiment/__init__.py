@@ -14,6 +14,7 @@ from mpi_engine.experiment.base import (
     steps,
 )
 from mpi_engine.experiment.coding import CodingExperiment
+from mpi_engine.experiment.changes import CONTINUABLE, find_changes
 from mpi_engine.experiment.effective import EffectiveTimeConstant
 from mpi_engine.experiment.experiment import Experiment, Run, Seed, blocks
 from mpi_engine.experiment.files import load_experiment, parse_experiment
@@ -50,6 +51,7 @@ from mpi_engine.experiment.recording import Rates, Recording, Statistics, Traces
 from mpi_engine.experiment.warnings import find_warnings
 
 __all__ = [
+    "CONTINUABLE",
     "AdaptiveExponential",
     "CodingExperiment",
     "Current",
@@ -98,6 +100,7 @@ __all__ = [
     "Weights",
     "average",
     "blocks",
+    "find_changes",
     "find_warnings",
     "highest",
     "load_experiment",

@@ -139,6 +139,7 @@ def _durations(e: Experiment) -> dict[str, float | None]:
     """List every duration by its key."""
     recording = e.recording
     durations: dict[str, float | None] = {"run.duration_ms": e.run.duration_ms}
+    durations |= {"run.checkpoint_every_ms": e.run.checkpoint_every_ms}
     durations |= {"recording.segment_ms": recording.segment_ms, "recording.sample_ms": recording.sample_ms}
     durations |= {f"neurons.{name}.refractory_ms": neuron.refractory_ms for name, neuron in e.neurons.items()}
     common = {name: p.delay_ms for name, p in e.projections.items() if isinstance(p.delay_ms, float)}

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 import tomli_w
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
 from mpi_engine.experiment.base import Geometry, Milliseconds, Part, average, highest, steps
 from mpi_engine.experiment.effective import EffectiveTimeConstant
@@ -70,6 +70,10 @@ class Run(Part):
         rest of the membrane's current is constant within a step.
     state_dtype, weight_dtype : {"float32", "float64"}
         Number format of neurons, synapses and traces, and of plastic weights.
+    checkpoint_every_ms : float, optional
+        Biological time between checkpoints [ms].
+    checkpoint_every_wall_s : float
+        Longest time that a crash may cost [s].
     """
 
     duration_ms: Milliseconds
@@ -77,6 +81,8 @@ class Run(Part):
     integrator: Literal["forward_euler", "exponential_euler"] = "forward_euler"
     state_dtype: Precision = "float32"
     weight_dtype: Precision = "float32"
+    checkpoint_every_ms: Milliseconds | None = None
+    checkpoint_every_wall_s: PositiveFloat = 1800.0
 
 
 class Experiment(Part):
@@ -302,8 +308,9 @@ class Experiment(Part):
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the resolved experiment without its title; files count by content, not by path."""
+        """SHA-256 of the resolved experiment without title and checkpoints; files count by content, not by path."""
+        checkpoints = {key for key in Run.model_fields if key.startswith("checkpoint_")}
         paths = {name: {source.data_key} for name, source in self.trains.items()}
-        left_out: Any = {"title": True, "inputs": paths, "effective_time_constant": {"run"}}
+        left_out: Any = {"title": True, "run": checkpoints, "inputs": paths, "effective_time_constant": {"run"}}
         text = tomli_w.dumps(self.model_dump(exclude_none=True, exclude=left_out))
         return hashlib.sha256(text.encode()).hexdigest()

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import import_module, metadata
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -22,7 +23,12 @@ _SLURM = ("SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_T
 
 
 def provenance(
-    writer: Writer, experiment: Experiment, started: float, timings_s: Mapping[str, float], random_streams: int
+    writer: Writer,
+    experiment: Experiment,
+    started: float,
+    timings_s: Mapping[str, float],
+    random_streams: int,
+    parent: Mapping[str, Any] | None = None,
 ) -> list[Record]:
     """Collective. Describe the run until now.
 
@@ -38,6 +44,8 @@ def provenance(
         Seconds spent, by phase, on rank 0.
     random_streams : int
         Version of the random streams.
+    parent : mapping, optional
+        For a branch: path and hash of the run that it comes from, and the step.
 
     Returns
     -------
@@ -53,6 +61,7 @@ def provenance(
         number(f"{PROVENANCE}/random_streams", random_streams, mine),
         *(number(f"{PROVENANCE}/seed/{part}", seed, mine) for part, seed in experiment.seed),
         *(text(f"{PROVENANCE}/{name}", words, mine) for name, words in texts.items()),
+        *(text(f"{PROVENANCE}/parent/{name}", str(value), mine) for name, value in (parent or {}).items()),
         *(number(f"{PROVENANCE}/timings_s/{name}", float(seconds), mine, "s") for name, seconds in numbers.items()),
     ]
 

@@ -78,7 +78,7 @@ class RunReader:
     def finished(self) -> bool:
         """Whether the run is whole, in one file."""
         whole = self._whole()
-        return whole is not None and self._look(lambda sealed: sealed.steps) == (0, self.experiment.n_steps)
+        return whole is not None and self._look(lambda sealed: sealed.steps[1]) == self.experiment.n_steps
 
     @property
     def recorded_ms(self) -> float:

@@ -103,10 +103,27 @@ def consolidate(writer: Writer, run_dir: Path, records: Sequence[Record]) -> Pat
     return path
 
 
+def go_back(run_dir: Path, step: int) -> None:
+    """Throw away what was recorded after a step, the last first, and what was not sealed."""
+    for segment in reversed(sealed_segments(run_dir)):
+        if read_contents(segment).first_step < step:
+            break
+        segment.unlink()
+    for unsealed in run_dir.glob("*/*.partial"):
+        unsealed.unlink()
+
+
+def reopen(run_dir: Path) -> None:
+    """Let a finished run go on: its one file becomes its first segment."""
+    _remove_segments(run_dir)
+    (run_dir / SEGMENTS).mkdir()
+    publish(run_dir / RUN_FILE, run_dir / SEGMENTS / "000000.h5")
+
+
 def _next_segment(run_dir: Path, first_step: int) -> Path:
     (run_dir / SEGMENTS).mkdir(exist_ok=True)
     sealed = sealed_segments(run_dir)
-    last_step = read_contents(sealed[-1]).last_step if sealed else 0
+    last_step = read_contents(sealed[-1]).last_step if sealed else first_step
     if first_step != last_step:
         raise RunError(
             f"{run_dir}: the next segment begins at step {first_step}, the last sealed one ends at {last_step}; "

@@ -6,62 +6,202 @@ import json
 import os
 import socket
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import psutil
 
 from mpi_engine.experiment import Experiment
+from mpi_engine.output.sealed import RUN_FILE
+
+EXPERIMENT_FILE = "experiment.toml"
+
+_LOCK, _TAKEOVER, _STATUS, _PARENT = "lock", "lock.takeover", "status.json", "parent.json"
+
+_SILENT_S = 60.0
+"""A job on another host is taken for dead when its heartbeat is older."""
 
 
 class DirectoryError(ValueError):
-    """A directory that a run cannot be written to; the message says what to do."""
+    """A directory that a run cannot be written to, or gone on with; the message says what to do."""
 
 
 class RunDirectory:
-    """Claim a directory for a new run, on rank 0.
+    """A run directory claimed for this job, on rank 0: see `new` and `existing`.
 
     Parameters
     ----------
     path : Path
-        Must be empty or not exist.
-    experiment : Experiment
-        Written to it as resolved.
+        Exists.
 
     Raises
     ------
     DirectoryError
-        If it holds something, is held by another job, or cannot be made.
+        If another job holds it, or it cannot be claimed.
     """
 
-    def __init__(self, path: Path, experiment: Experiment) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
+        self._lock = path / _LOCK
+        if self._lock.exists():
+            self._remove_stale_lock()
+        mine = path / f".lock.{socket.gethostname()}.{os.getpid()}"
+        try:
+            # a link appears with its content, and only if the name is free
+            mine.write_text(json.dumps(_this_job()), encoding="utf-8")
+            self._lock.hardlink_to(mine)
+        except FileExistsError:
+            raise DirectoryError(f"run directory = {path}: another job has just claimed it; wait for its end") from None
+        except OSError as error:
+            raise DirectoryError(f"run directory = {path}: {error.strerror}; check its permissions") from None
+        finally:
+            with suppress(OSError):
+                mine.unlink()
+
+    @classmethod
+    def new(cls, path: Path, experiment: Experiment, parent: Mapping[str, Any] | None = None) -> Self:
+        """Claim a directory for a new run.
+
+        Parameters
+        ----------
+        path : Path
+            Must be empty or not exist.
+        experiment : Experiment
+            Written to it as resolved.
+        parent : mapping, optional
+            Of which run's checkpoint it is a branch: see `read_parent`.
+
+        Raises
+        ------
+        DirectoryError
+            If it holds something, is held by another job, or cannot be made.
+        """
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
-                holds = "holds a run" if (path / "experiment.toml").exists() else "is not empty"
-                raise DirectoryError(f"output directory = {path}: {holds}; name another with -o, or remove it")
-            self._lock = path / "lock"
-            holder = {"host": socket.gethostname(), "pid": os.getpid(), "job": os.environ.get("SLURM_JOB_ID", "")}
-            with self._lock.open("x", encoding="utf-8") as lock:
-                json.dump(holder, lock)
-            (path / "experiment.toml").write_text(experiment.to_toml(), encoding="utf-8")
-        except FileExistsError as error:
-            what = "another job has just claimed it" if error.filename == str(path / "lock") else "is a file"
-            raise DirectoryError(f"output directory = {path}: {what}; name another with -o") from None
+            if found := _what_is_in(path):
+                raise DirectoryError(f"output directory = {path}: {found}")
+            claimed = cls(path)
+            if parent is not None:
+                claimed._replace(_PARENT, json.dumps(parent))
+            claimed.write_experiment(experiment)
+        except FileExistsError:
+            raise DirectoryError(f"output directory = {path}: is a file; name another with -o") from None
         except OSError as error:
             raise DirectoryError(f"output directory = {path}: {error.strerror}; name another with -o") from None
+        return claimed
+
+    @classmethod
+    def existing(cls, path: Path) -> Self:
+        """Claim the directory of a run that is to go on.
+
+        Raises
+        ------
+        DirectoryError
+            If it holds no run, or is held by another job.
+        """
+        if not (path / EXPERIMENT_FILE).is_file():
+            remedy = "name a run directory, or begin one: steelyard run FILE -o DIR"
+            raise DirectoryError(f"run directory = {path}: holds no run; {remedy}")
+        return cls(path)
 
     @property
     def log(self) -> Path:
         """The log file."""
         return self.path / "log.txt"
 
+    def write_experiment(self, experiment: Experiment) -> None:
+        """Replace the experiment's file atomically."""
+        self._replace(EXPERIMENT_FILE, experiment.to_toml())
+
     def write_status(self, status: dict[str, Any]) -> None:
         """Replace the heartbeat file atomically."""
         record = {"host": socket.gethostname(), "pid": os.getpid(), "updated": time.time(), **status}
-        temporary = self.path / f".status.{os.getpid()}"
-        temporary.write_text(json.dumps(record), encoding="utf-8")
-        temporary.replace(self.path / "status.json")
+        self._replace(_STATUS, json.dumps(record))
 
     def release(self) -> None:
         """Let go of the directory."""
         self._lock.unlink(missing_ok=True)
+
+    def _replace(self, name: str, content: str) -> None:
+        temporary = self.path / f".{name}"
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(content)
+        temporary.replace(self.path / name)
+
+    def _remove_stale_lock(self) -> None:
+        """Take the lock from a job that is dead; nobody else does so at the same time."""
+        if holder := _living_holder(self.path):
+            raise DirectoryError(f"run directory = {self.path}: is held by {holder}; wait for its end, or stop it")
+        guard = self.path / _TAKEOVER
+        with suppress(OSError):
+            if time.time() - guard.stat().st_mtime > _SILENT_S:
+                guard.unlink()      # of a job that died while it took over
+        try:
+            guard.open("x").close()
+        except OSError:
+            raise DirectoryError(f"run directory = {self.path}: another job is taking it over; wait for it") from None
+        try:
+            if not _living_holder(self.path):
+                self._lock.unlink(missing_ok=True)
+        finally:
+            guard.unlink(missing_ok=True)
+
+
+def read_parent(path: Path) -> dict[str, Any]:
+    """Read of which run a run is a branch: the parent's ``path`` and ``hash``, and the ``step``; empty if of none."""
+    try:
+        return dict(json.loads((path / _PARENT).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+
+
+def _this_job() -> dict[str, Any]:
+    started = psutil.Process().create_time()
+    job = os.environ.get("SLURM_JOB_ID", "")
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": started, "job": job}
+
+
+def _what_is_in(path: Path) -> str:
+    """Say what a new run finds in its directory, and what to do; empty if nothing but what a killed job left."""
+    if (path / RUN_FILE).exists():
+        return (
+            "holds a finished run; name another directory with -o, "
+            f"or make it longer: steelyard resume {path} --set run.duration_ms=..."
+        )
+    if (path / EXPERIMENT_FILE).exists():
+        return f"holds a run that has not finished; go on with it: steelyard resume {path}"
+    if any(entry.name not in (_LOCK, _TAKEOVER, _PARENT) and entry.name[0] != "." for entry in path.iterdir()):
+        return "is not empty; name another with -o"
+    return ""
+
+
+def _living_holder(path: Path) -> str:
+    """Name the job that holds a directory; empty if it is dead.
+
+    A job on this host is asked for by its process; one on another host is dead when its heartbeat has stopped.
+    """
+    try:
+        holder = json.loads((path / _LOCK).read_text(encoding="utf-8"))
+        host, pid, started = str(holder["host"]), int(holder["pid"]), float(holder["started"])
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, KeyError, TypeError):
+        return "" if _age_s(path / _LOCK) > _SILENT_S else "an unknown job"
+    name = f"process {pid} on {host}" + (f", job {holder['job']}" if holder.get("job") else "")
+    if host == socket.gethostname():
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(pid)
+            if abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE:
+                return name
+        return ""
+    ages = [_age_s(path / file) for file in (_STATUS, _LOCK)]
+    return name if min(ages) <= _SILENT_S else ""
+
+
+def _age_s(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return float("inf")

@@ -1,23 +1,27 @@
-"""A job: one experiment run from the first step to the one file, on all ranks."""
+"""A job: one experiment run from the first step, or a checkpoint, to the one file, on all ranks."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from mpi_engine.compiled import build
 from mpi_engine.experiment import Experiment, find_warnings
 from mpi_engine.network.ranks import Ranks
 from mpi_engine.network.streams import VERSION
+from mpi_engine.output.checkpoints import Checkpoint, write_checkpoint
 from mpi_engine.output.provenance import provenance
 from mpi_engine.output.segments import consolidate, seal
 from mpi_engine.output.writers import Writer, choose_writer
-from mpi_engine.run.directory import DirectoryError, RunDirectory
+from mpi_engine.run.directory import DirectoryError, RunDirectory, read_parent
+from mpi_engine.run.resumption import change_experiment, find_start, finished_step
 from mpi_engine.run.simulation import Simulation
-from mpi_engine.run.watcher import Watcher
+from mpi_engine.run.stepping import Stepping
+from mpi_engine.run.watcher import CHECKPOINT, STOP, Watcher
 
 WriterName = Literal["parallel", "gather"]
 
@@ -56,7 +60,7 @@ def run(
     Returns
     -------
     Path or None
-        ``run.h5``; None if the run was stopped before its end by a signal, with all it has recorded in segments.
+        ``run.h5``; None if the run was stopped before its end, with a checkpoint to go on from.
 
     Raises
     ------
@@ -67,77 +71,180 @@ def run(
     """
     ranks = ranks or Ranks()
     chosen = choose_writer(ranks.comm, writer)
-    claimed = _claim(directory, experiment, ranks)
-    try:
-        with _log_file(claimed), Watcher(claimed) as watcher:
-            path = _run(experiment, directory, ranks, chosen, watcher)
-            watcher.enter("stopped" if path is None else "done")
-    finally:
-        if claimed is not None:
-            claimed.release()
-    return path
+    claimed = _on_first(lambda: RunDirectory.new(directory, experiment), ranks)
+    with _held(claimed) as watcher:
+        return Job(experiment, directory, ranks, chosen, watcher).go_on(None)
 
 
-def _run(experiment: Experiment, directory: Path, ranks: Ranks, writer: Writer, watcher: Watcher) -> Path | None:
-    timings, started = Timings(), time.time()
-    for warning in find_warnings(experiment):
-        log.warning("%s", warning)
-    log.info("building %s neurons on %d ranks", f"{experiment.n_neurons:,}", ranks.size)
-    with timings.phase("build"):
-        simulation = Simulation(experiment, ranks)
-    synapses = sum(int(ranks.sum(rows.in_degree.sum(keepdims=True))[0]) for rows in simulation.rows.values())
-    log.info("built %s synapses in %.1f s", f"{synapses:,}", timings["build"])
-    watcher.enter("compiling", simulation)
-    log.info("compiling the step, or loading it from the cache")
-    with timings.phase("compile"):
-        simulation.compile()
-    log.info("compiled in %.1f s; this is not counted as running time", timings["compile"])
-    simulation.start()
-    stopped = _run_segments(simulation, directory, writer, watcher, timings)
-    if stopped:
-        log.warning("stopped after step %d of %d; what was recorded is in %s", simulation.step, experiment.n_steps,
-                    directory / "segments")
-        return None
-    watcher.enter("writing")
-    duration_s = experiment.run.duration_ms * 1e-3
-    log.info("ran %.1f s in %.1f s (%.2f biological seconds a second), written in %.1f s", duration_s,
-             timings["run"], duration_s / timings["run"], timings["write"])
-    path = consolidate(writer, directory, provenance(writer, experiment, started, timings, VERSION))
-    log.info("finished: %s", path)
-    return path
+def resume(
+    directory: Path, overrides: Sequence[str] = (), ranks: Ranks | None = None, writer: WriterName | None = None
+) -> Path | None:
+    """Collective. Go on with a run from its last good checkpoint, on any number of ranks.
+
+    Without a checkpoint it begins anew; a finished run is left as it is, unless it is to last longer.
+
+    Parameters
+    ----------
+    directory : Path
+        The run directory.
+    overrides : sequence of str
+        Settings like ``run.duration_ms=2000``; see `change_experiment`.
+    ranks, writer
+        See `run`.
+
+    Returns
+    -------
+    Path or None
+        See `run`.
+
+    Raises
+    ------
+    DirectoryError
+        If there is no run, or another job holds it.
+    ExperimentError
+        If what was changed must stay as it is within a run.
+    RunError
+        If there is no good checkpoint left.
+    LaunchError
+        If the ranks do not fit together.
+    """
+    ranks = ranks or Ranks()
+    chosen = choose_writer(ranks.comm, writer)
+    claimed = _on_first(lambda: RunDirectory.existing(directory), ranks)
+    with _held(claimed) as watcher:
+        experiment = chosen.on_root(lambda: change_experiment(directory, overrides))
+        job = Job(experiment, directory, ranks, chosen, watcher)
+        ended = chosen.on_root(lambda: finished_step(directory))
+        if ended is not None and ended >= experiment.n_steps:
+            log.info("the run has finished already")
+            return job.finish()
+        return job.go_on(find_start(chosen, directory, claimed, experiment))
 
 
-def _run_segments(
-    simulation: Simulation, directory: Path, writer: Writer, watcher: Watcher, timings: Timings
-) -> bool:
-    """Collective. Advance to the end and seal the segments; return whether a signal stopped it before."""
-    e = simulation.experiment
-    segment = e.steps(e.recording.segment_ms)
-    status = 0
-    while simulation.step < e.n_steps and not status:
-        first = simulation.step
-        edge = min((first // segment + 1) * segment, e.n_steps)
-        watcher.enter("running", simulation)
-        with timings.phase("run"):
-            status = simulation.advance(edge)
-        watcher.enter("writing")
-        with timings.phase("write"):
-            seal(writer, directory, first, simulation.step, e.run.dt_ms, simulation.take_records())
-    return simulation.step < e.n_steps
+class Job:
+    """The course of a run in a directory that is claimed.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        What is run.
+    directory : Path
+        The run directory.
+    ranks : Ranks
+        Who takes part.
+    writer : Writer
+        How they write.
+    watcher : Watcher
+        Is told what the job does.
+    """
+
+    def __init__(
+        self, experiment: Experiment, directory: Path, ranks: Ranks, writer: Writer, watcher: Watcher
+    ) -> None:
+        self._experiment, self._directory, self._ranks = experiment, directory, ranks
+        self._writer, self._watcher = writer, watcher
+        self._timings, self._started = Timings(), time.time()
+
+    def go_on(self, checkpoint: Checkpoint | None) -> Path | None:
+        """Collective. Run to the end, from a checkpoint or from the first step; return as `run` does."""
+        if checkpoint is None or checkpoint.step < self._experiment.n_steps:
+            simulation = self._prepare(checkpoint)
+            self._advance(simulation)
+            if simulation.step < self._experiment.n_steps:
+                self._watcher.enter("stopped")
+                log.warning("stopped at step %d of %d, with a checkpoint; go on with: steelyard resume %s",
+                            simulation.step, self._experiment.n_steps, self._directory)
+                return None
+        return self.finish()
+
+    def finish(self) -> Path:
+        """Collective. Make the one file of all segments, if it is not there."""
+        self._watcher.enter("finishing")
+        parent = self._writer.on_root(lambda: read_parent(self._directory))
+        records = provenance(self._writer, self._experiment, self._started, self._timings, VERSION, parent)
+        path = consolidate(self._writer, self._directory, records)
+        log.info("finished: %s", path)
+        self._watcher.enter("done")
+        return path
+
+    def _prepare(self, checkpoint: Checkpoint | None) -> Stepping:
+        """Collective. Build and compile the simulation, and put it at its first step or at a checkpoint."""
+        e, ranks = self._experiment, self._ranks
+        for warning in find_warnings(e):
+            log.warning("%s", warning)
+        log.info("building %s neurons on %d ranks", f"{e.n_neurons:,}", ranks.size)
+        with self._timings.phase("build"):
+            simulation = Simulation(e, ranks)
+        synapses = sum(int(ranks.sum(rows.in_degree.sum(keepdims=True))[0]) for rows in simulation.rows.values())
+        log.info("built %s synapses in %.1f s", f"{synapses:,}", self._timings["build"])
+        self._watcher.enter("compiling", simulation)
+        log.info("compiling the step, or loading it from the cache")
+        with self._timings.phase("compile"):
+            simulation.compile()
+        log.info("compiled in %.1f s; this is not counted as running time", self._timings["compile"])
+        if checkpoint is None:
+            simulation.start()
+        else:
+            simulation.restore(checkpoint.read)
+            log.info("going on from %s", checkpoint.path)
+        return simulation
+
+    def _advance(self, simulation: Stepping) -> None:
+        """Collective. Advance to the end, or to where a stop is agreed upon, and save what was recorded and the state.
+
+        A segment ends where its time is over, its memory is full, or a checkpoint is due.
+        """
+        e, first_of_all = self._experiment, simulation.step
+        segment = e.steps(e.recording.segment_ms)
+        every = e.steps(e.run.checkpoint_every_ms) if e.run.checkpoint_every_ms else e.n_steps
+        status = 0
+        while simulation.step < e.n_steps and not status & STOP:
+            first = simulation.step
+            edges = [(first // length + 1) * length for length in (segment, every)]
+            self._watcher.enter("running", simulation)
+            with self._timings.phase("run"):
+                status = simulation.advance(min(*edges, e.n_steps))
+            self._watcher.enter("writing")
+            with self._timings.phase("write"):
+                seal(self._writer, self._directory, first, simulation.step, e.run.dt_ms, simulation.take_records())
+            if status & (STOP | CHECKPOINT) or simulation.step % every == 0 or simulation.step == e.n_steps:
+                self._checkpoint(simulation)
+        done_s = (simulation.step - first_of_all) * e.run.dt_ms * 1e-3
+        log.info("ran %.1f s in %.1f s (%.2f biological seconds a second), written in %.1f s", done_s,
+                 self._timings["run"], done_s / self._timings["run"], self._timings["write"])
+
+    def _checkpoint(self, simulation: Stepping) -> None:
+        self._watcher.enter("checkpointing")
+        with self._timings.phase("checkpoint"):
+            state = simulation.save()
+            write_checkpoint(self._writer, self._directory, simulation.step, self._experiment, build(), state)
+        simulation.exchange.status[0] &= ~CHECKPOINT
+        self._watcher.note_checkpoint()
 
 
-def _claim(directory: Path, experiment: Experiment, ranks: Ranks) -> RunDirectory | None:
+def _on_first(claim: Callable[[], RunDirectory], ranks: Ranks) -> RunDirectory | None:
     """Collective. Claim the directory on rank 0, and tell everyone if that failed."""
     claimed, problem = None, None
     if ranks.is_first:
         try:
-            claimed = RunDirectory(directory, experiment)
+            claimed = claim()
         except DirectoryError as error:
             problem = str(error)
     problem = ranks.broadcast(problem)
     if problem is not None:
         raise DirectoryError(problem)
     return claimed
+
+
+@contextmanager
+def _held(directory: RunDirectory | None) -> Iterator[Watcher]:
+    """Watch over a claimed directory, with its log, and let go of it in the end."""
+    try:
+        with _log_file(directory), Watcher(directory) as watcher:
+            yield watcher
+    finally:
+        if directory is not None:
+            directory.release()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from mpi_engine.network.ranks import Ranks
 from mpi_engine.network.streams import hash_ids, stream_key
 from mpi_engine.output import layout
 from mpi_engine.output.layout import Record
+from mpi_engine.run.state import Common, Total, Variable, of_neurons
 
 _FEWEST_SPIKES, _MOST_SPIKES = 2**16, 2**22
 """Room for the spikes of a population between segments, unless it needs more for two steps."""
@@ -102,7 +103,7 @@ class NeuronRecorder:
         self._block = experiment.steps(statistics.block_ms) if statistics else 0
         self._average_ms = statistics.average_ms if statistics else None
         self._first_bin = 0
-        self._begun = False
+        self._begun = np.zeros(1, np.uint8)
         segment = experiment.steps(recording.segment_ms)
         self._n_bins = segment // self._bin + 3 if self._bin else 1
         self.spike_counts = np.zeros((self._n_bins, len(experiment.sizes)), np.int64)
@@ -160,7 +161,7 @@ class NeuronRecorder:
         """When recorders are due."""
         interval = 1 if self._average_ms else self._sample
         average = self._experiment.steps(self._average_ms) if self._average_ms else 1
-        return Clock(self._sample, self._bin, self._first_bin, interval if self._begun else 0, average)
+        return Clock(self._sample, self._bin, self._first_bin, interval if self._begun[0] else 0, average)
 
     @property
     def room_until(self) -> int:
@@ -184,7 +185,7 @@ class NeuronRecorder:
         if not self._block or step < self._start or (step - self._start) % self._block:
             return
         for name, o in self.observations.items():
-            if self._begun:
+            if self._begun[0]:
                 samples = int(o.samples[0])
                 mean = o.sums / samples
                 variance = np.maximum(o.squares / samples - mean * mean, 0.0)
@@ -197,7 +198,30 @@ class NeuronRecorder:
                 )
             for sums in (o.spike_count, o.sums, o.squares, o.joint, o.samples):
                 sums[:] = 0
-        self._begun = True
+        self._begun[0] = 1
+
+    def state(self, ranks: Ranks) -> list[Variable]:
+        """List what `take` leaves: the sums of the block and of the bin that have not ended."""
+        group = "/recorders"
+        state: list[Variable] = [
+            Common.of(f"{group}/begun", self._begun, ranks),
+            Common.of(f"{group}/spike_counts", self.spike_counts[:1], ranks),
+        ]
+        for name, o in self.observations.items():
+            first, size = self._spans[name][0], self._experiment.populations[name].size
+            sums = ("spike_count", "window", "sums", "squares") if self._block else ()
+            sums += ("joint", "centre") if self._block and "g_total" in self.variables[name] else ()
+            state += [of_neurons(f"{group}/{name}/{key}", getattr(o, key), first, size) for key in sums]
+            state += [Common.of(f"{group}/{name}/{key}", getattr(o, key), ranks) for key in ("collected", "samples")]
+            state += [Total.of(f"{group}/{name}/{key}", getattr(o, key)[:1], ranks)
+                      for key in ("binned", "member_spikes")]
+        return state
+
+    def stand_at(self, step: int) -> None:
+        """Let the first rows of bins and traces be those after a step, as `take` does."""
+        self._first_bin = step // self._bin if self._bin else 0
+        for record in self.traces.values():
+            record.interval[1] = step // record.interval[0]
 
     def take(self, ranks: Ranks, step: int) -> list[Record]:
         """Collective. Records of what was completed since the last call: blocks, bins and traces."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numba
@@ -12,7 +13,7 @@ from mpi_engine.compiled import build
 from mpi_engine.dynamics.block import Plan, load_kernels
 from mpi_engine.dynamics.currents import Drive
 from mpi_engine.dynamics.functions import find_what_does_not_compile
-from mpi_engine.dynamics.neurons import Population, make_population, model_of
+from mpi_engine.dynamics.neurons import Population, make_population
 from mpi_engine.dynamics.plasticity import make_history, make_postsynaptic_trace, make_presynaptic_trace
 from mpi_engine.dynamics.stimulus import make_trains
 from mpi_engine.dynamics.synapses import AnyProjection, PlasticProjection, make_projection, normalise, sum_weights
@@ -23,11 +24,14 @@ from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import LaunchError, Ranks
 from mpi_engine.output import layout
 from mpi_engine.output.layout import Record
+from mpi_engine.run.network_state import find_state
 from mpi_engine.run.recording import NeuronRecorder, SpikeRecorder
+from mpi_engine.run.state import Common, Read, Synapses
+from mpi_engine.run.stepping import Stepping
 from mpi_engine.run.weights import WeightRecorder
 
 
-class Simulation:
+class Simulation(Stepping):
     """Collective. A network in its initial state, ready to be advanced.
 
     Parameters
@@ -39,12 +43,6 @@ class Simulation:
     partition : Partition, optional
         Who has which neuron; even cuts if not given. The results do not depend on it.
 
-    Attributes
-    ----------
-    step : int
-        Steps done.
-    recorded : int
-        Steps of which the records have been taken.
     """
 
     def __init__(
@@ -59,6 +57,7 @@ class Simulation:
         self._build_network()
         self._build_recorders()
         self._build_exchange()
+        self.state = find_state(self)
 
     def _compile_construction(self) -> None:
         """Load the kernels that draw the network, compiled if they are not in the cache."""
@@ -139,14 +138,50 @@ class Simulation:
         self._kernels.prime.compile(tuple(numba.typeof(argument) for argument in (0, self.exchange, *self._spikers())))
         for name in self.experiment.plastic:
             self.present_weights(name)
+        for variable in self.state:
+            if isinstance(variable, Synapses):
+                variable.take(variable.give())     # once there and back: both ways are compiled
 
     def start(self) -> None:
-        """Collective. Announce the input spikes of the next step; what is recorded at the start is recorded."""
+        """Collective. Announce the input spikes of the first step; what is recorded at the start is recorded."""
+        self._announce_inputs()
+        self._note_events()
+
+    def _announce_inputs(self) -> None:
+        """Collective. Make and announce the input spikes of the next step."""
         for trains in self.trains.values():
             trains.start_at(self.step + 1)
         self._fill_trains(self.step + 1)
         self._kernels.prime(self.step, self.exchange, *self._spikers())
-        self._note_events()
+
+    def save(self) -> list[Record]:
+        """Collective. The whole dynamic state; see `Stepping.save`.
+
+        All postsynaptic spikes are applied first, so that it need not be saved which row has seen which. Weights that
+        change between spikes are saved as of their last one, and as they are now.
+        """
+        now = {name: self.present_weights(name) for name in self.experiment.plastic}
+        records = [variable.record() for variable in self.state]
+        for variable in self.state:
+            if isinstance(variable, Synapses) and now[variable.name] is not variable.values:
+                present = replace(variable, path=f"{variable.path}_now", values=now[variable.name])
+                records.append(present.record())
+        recorded = Common.of("/recorded", np.array([self.recorded]), self.ranks)
+        return [*records, recorded.record()]
+
+    def restore(self, read: Read) -> None:
+        """Collective. Take over a saved state of this network, before the first step; see `Stepping.restore`."""
+        for variable in self.state:
+            variable.restore(read)
+        self.step, self.recorded = int(self.progress[0]), int(read("/recorded", 0, 1)[0])
+        for name in self.experiment.plastic:
+            part = self._plastic(name)
+            part.visited[:] = part.oldest[:] = self.step + 1
+        self._set_rules()
+        self.neurons.stand_at(self.step)
+        for drive in self.drives.values():
+            drive.prepare(self.step)
+        self._announce_inputs()
 
     def advance(self, last: int) -> int:
         """Collective. Do steps up to a given one, or to where records are full or a status word is raised.
@@ -320,51 +355,3 @@ class Simulation:
         new.offsets[:] = old.offsets
         new.fired[: old.offsets[-1]] = old.fired[: old.offsets[-1]]
         self.exchange = new._replace(status=old.status)     # the watcher may be setting it
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """Collective. The dynamic state after the last step, every array whole and in the order of ids.
-
-        Returns
-        -------
-        dict of str to ndarray
-            ``V/<population>`` and ``V_free/<population>`` [mV]; ``<variable>/<population>`` of the neuron's other state
-            variables, and ``waiting/<population>`` [steps], of neurons that have them; ``I/<population>/<synapse>``
-            [mV/ms, or 1/ms], with what arrives before the next step; ``weights/<projection>`` [mV, or 1] by target,
-            then source, with ``pre/`` and ``post/<projection>``; ``<trace>/<projection>/<rule>``: the traces;
-            ``noise/<input>``: the noise of each neuron of the input's target, in standard deviations.
-        """
-        e, state = self.experiment, {}
-        for name, population in self.populations.items():
-            variables = {"V": population.V, "V_free": population.V_free, "waiting": population.waiting}
-            variables |= dict(zip(model_of(e, name).state, population.state, strict=True))
-            for variable, values in variables.items():
-                whole = self.ranks.concatenate(values)
-                if whole.size:
-                    state[f"{variable}/{name}"] = whole
-            for k, kind in enumerate(e.synapses_of(name)):
-                current = population.currents[k].copy()
-                for incoming, p in e.projections.items():
-                    if p.target == name and p.synapse == kind and p.source in e.populations:
-                        part = self.projections[incoming]
-                        arrivals = part.arrivals[(self.step + 1) % part.delays[1]]
-                        current += part.gain[0] * arrivals.astype(current.dtype)
-                state[f"I/{name}/{kind}"] = self.ranks.concatenate(current * population.decay[k])
-        for drive in self.drives.values():
-            state |= {key: self.ranks.concatenate(part) for key, part in drive.state().items()}
-        for name, p in e.plastic.items():
-            rows = self.rows[name]
-            first, _ = self.partition.span(p.target, self.ranks.rank)
-            source = np.repeat(np.arange(rows.row_start.size - 1), rows.out_degree)
-            target = rows.targets.astype(np.int64) + first
-            order = np.lexsort((source, target))
-            for key, column in (("pre", source), ("post", target), ("weights", self.present_weights(name))):
-                state[f"{key}/{name}"] = self.ranks.concatenate(column[order])
-            for (rule, trace), which in self.plan.learning.traces(name).items():
-                if trace.endswith("_pre"):
-                    pre = self.pre[self.plan.learning.presynaptic[which]]
-                    since = np.minimum(self.step + 1 - pre.last, pre.decay.size - 1)
-                    trace_values = pre.after * pre.decay[since]
-                else:
-                    trace_values = self.ranks.concatenate(self.post[self.plan.learning.postsynaptic[which]].value)
-                state[f"{trace}/{name}/{rule}"] = trace_values
-        return state

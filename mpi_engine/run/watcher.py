@@ -20,10 +20,10 @@ from typing import Any, Self
 import psutil
 
 from mpi_engine.run.directory import RunDirectory
-from mpi_engine.run.simulation import Simulation
+from mpi_engine.run.stepping import Stepping
 
-STOP = 1
-"""Status word: stop after this step."""
+STOP, CHECKPOINT, UNHEALTHY = 1, 2, 4
+"""Status words, or-ed: stop after this step with a checkpoint; write one and go on; stop because something is wrong."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Signals that ask for a stop; a second one ends the process at once."""
@@ -45,9 +45,10 @@ class Watcher:
 
     def __init__(self, directory: RunDirectory | None) -> None:
         self._directory = directory
-        self._simulation: Simulation | None = None
+        self._simulation: Stepping | None = None
         self._phase = "building"
         self._running_since: tuple[float, int] | None = None
+        self._last_checkpoint = time.monotonic()
         self._last_status: dict[str, Any] = {}
         self._done = threading.Event()
         self._signals, self._wakeup = socket.socketpair()
@@ -80,13 +81,18 @@ class Watcher:
             signal.signal(number, handler)
         self._beat()
 
-    def enter(self, phase: str, simulation: Simulation | None = None) -> None:
+    def enter(self, phase: str, simulation: Stepping | None = None) -> None:
         """Say what the rank does now; with a simulation, watch that from now on."""
         self._simulation = simulation or self._simulation
         self._phase = phase
         if phase == "running" and self._running_since is None and self._simulation is not None:
             self._running_since = (time.monotonic(), self._simulation.step)
+            self.note_checkpoint()
         self._pass_on()
+
+    def note_checkpoint(self) -> None:
+        """Count the time to the next checkpoint from now."""
+        self._last_checkpoint = time.monotonic()
 
     def _watch(self) -> None:
         next_line, line_interval = time.monotonic() + _FIRST_LINE_S, _FIRST_LINE_S
@@ -98,6 +104,7 @@ class Watcher:
                 self._beat()
             except OSError as error:     # a full disk must not end the watch for signals
                 log.warning("no heartbeat: %s", error)
+            self._ask_for_checkpoint()
             if self._phase == "running" and time.monotonic() >= next_line:
                 self._log_progress()
                 line_interval = min(2 * line_interval, _LONGEST_LINE_S)
@@ -116,6 +123,13 @@ class Watcher:
     def _pass_on(self) -> None:
         if self.stop_signal is not None and self._simulation is not None:
             self._simulation.exchange.status[0] |= STOP
+
+    def _ask_for_checkpoint(self) -> None:
+        """Raise the status word on rank 0 when the last checkpoint is too long ago."""
+        if self._directory is None or self._simulation is None or self._phase != "running":
+            return
+        if time.monotonic() - self._last_checkpoint > self._simulation.experiment.run.checkpoint_every_wall_s:
+            self._simulation.exchange.status[0] |= CHECKPOINT
 
     def _beat(self) -> None:
         if self._directory is not None:

@@ -1,0 +1,91 @@
+"""What a simulation of any kind is to the job that advances, watches and saves it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_engine.experiment import Experiment
+from mpi_engine.network.partition import Partition
+from mpi_engine.network.ranks import Ranks
+from mpi_engine.output.layout import Record
+from mpi_engine.run.state import Read, Variable
+
+
+class Stepping(ABC):
+    """One simulation on a rank, advanced from event to event.
+
+    Attributes
+    ----------
+    experiment : Experiment
+        What is simulated.
+    ranks : Ranks
+        Who takes part.
+    partition : Partition
+        Who has which neuron.
+    step : int
+        Steps done.
+    recorded : int
+        Steps of which the records have been taken.
+    progress : ndarray of int64, shape (1 + n_populations,)
+        Steps done and spikes of each population since the start, kept up to date inside a block.
+    exchange : named tuple
+        The buffers of the step's collective. Its ``status``, shape (1,), is this rank's status word, which the next
+        exchange carries to everyone; it may be set from another thread.
+    state : list of Variable
+        The whole dynamic state at the end of a step; what is learned may lag behind the spikes since: see `save`.
+    """
+
+    experiment: Experiment
+    ranks: Ranks
+    partition: Partition
+    step: int
+    recorded: int
+    progress: NDArray[np.int64]
+    exchange: Any
+    state: list[Variable]
+
+    @abstractmethod
+    def compile(self) -> None:
+        """Collective. Load the kernels, compiled by one rank a node if they are not in the cache."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Collective. Begin at step 0."""
+
+    @abstractmethod
+    def advance(self, last: int) -> int:
+        """Collective. Do steps up to a given one, or to where records are full or a status word is raised.
+
+        Returns
+        -------
+        int
+            The status words of all ranks, or-ed; zero if none was raised.
+        """
+
+    @abstractmethod
+    def take_records(self) -> list[Record]:
+        """Collective. Records of what was completed since the last call, for a segment."""
+
+    @abstractmethod
+    def save(self) -> list[Record]:
+        """Collective. The whole dynamic state after the last step, right after its records were taken.
+
+        Returns
+        -------
+        list of Record
+            In the order of global ids, the same on any number of ranks.
+        """
+
+    @abstractmethod
+    def restore(self, read: Read) -> None:
+        """Collective. Take over a saved state, in the place of `start`.
+
+        Parameters
+        ----------
+        read : callable
+            ``read(path, start, stop)`` gives the rows from start to stop of a record of `save`.
+        """
