@@ -3,7 +3,7 @@ r"""The step of a coding network, and the block of steps between two events.
 Step n takes the network from t_{n-1} to t_n, in this order:
 
 1. the error e = x - x_h of the beginning of the step; the basis psi, its drift f_h, and what it learns from e;
-2. membranes: V <- a V + g D^T (f_h + leak x_h + c + k e) + noise, with the drift that was agreed upon in the step before;
+2. membranes: V <- a V + g D^T (f_h + leak x_h + c + k e) + noise, with the drift that the step before agreed upon;
 3. one collective: the sum of the drift over all units, and the neurons farthest above threshold;
 4. these spike: one, or one after the other as long as one of them is above threshold;
 5. readout and slow variables decay, then jump; samples are taken.
@@ -34,15 +34,12 @@ from mpi_engine.dynamics.coding_recorders import (
     sample_state,
 )
 from mpi_engine.dynamics.recorders import SpikeRecord
-from mpi_engine.network.consensus import Consensus, agree, begin_message, fixed_point, nominate
-from mpi_engine.network.mathematics import tanh
+from mpi_engine.dynamics.signals import Signals
+from mpi_engine.dynamics.slow import Basis, activate, learn_factored, learn_synapses, sum_drift, sum_excitation
+from mpi_engine.network.consensus import Consensus, agree, begin_message, nominate
 from mpi_engine.network.streams import Key, philox
 
 Floats = NDArray[np.float64]
-
-UNHEALTHY = 4
-"""Status word: a number left the range of the sums."""
-
 
 class Code(NamedTuple):
     """Constants of a network.
@@ -109,63 +106,6 @@ class Neurons(NamedTuple):
     late: NDArray[np.int64]
 
 
-class Basis(NamedTuple):
-    """Units of the basis on this rank: its block of them, or all where every weight is stored.
-
-    Parameters
-    ----------
-    A : ndarray of float64, shape (K, n)
-        Structured: u = A x_h.
-    dense : ndarray of float64, shape (N, n)
-        Dense: what a spike of each neuron adds to u; without rows if the basis is structured.
-    u, offset, psi : ndarray of float64, shape (n,)
-        psi = tanh(u + offset).
-    theta : ndarray of float64, shape (K, n)
-        Factored weights; empty where every weight is stored.
-    weights, exists : ndarray of float64, shape (N_b, n_neurons)
-        Weights of all units onto the rank's neurons, and 1 where there is a synapse; empty where weights are factored.
-    current, feedback : ndarray of float64, shape (n_neurons,)
-        Where every weight is stored: the slow current that acts in the next step, and the feedback current of this one,
-        divided by k.
-    kept : ndarray of float64, shape (1,)
-        Fraction of a weight that is left after a step.
-    """
-
-    A: Floats
-    dense: Floats
-    u: Floats
-    offset: Floats
-    psi: Floats
-    theta: Floats
-    weights: Floats
-    exists: Floats
-    current: Floats
-    feedback: Floats
-    kept: Floats
-
-
-class Signals(NamedTuple):
-    """What drives the steps of a window.
-
-    Parameters
-    ----------
-    first : int
-        Steps done before the window.
-    x : ndarray of float64, shape (n + 1, K)
-        The teacher's state at the beginning of each step, and after the last.
-    c : ndarray of float64, shape (n, K)
-        Input [state/s].
-    feedback, learning_rate : ndarray of float64, shape (n,)
-        k [1/s] and eta [1/s^2].
-    """
-
-    first: int
-    x: Floats
-    c: Floats
-    feedback: Floats
-    learning_rate: Floats
-
-
 class Scratch(NamedTuple):
     """Room for a step.
 
@@ -199,62 +139,6 @@ def _call_drift(_context: Any, address: Any, t: Any, x: Any, f: Any) -> Any:
         return context.get_dummy_value()
 
     return signature, generate
-
-
-@part
-def _activate(basis: Basis, readout: Floats) -> None:
-    """Set psi."""
-    u, psi, offset = basis.u, basis.psi, basis.offset
-    if basis.dense.shape[0] == 0:
-        A = basis.A
-        for j in range(u.size):
-            u[j] = A[0, j] * readout[0]
-        for d in range(1, readout.size):
-            for j in range(u.size):
-                u[j] += A[d, j] * readout[d]
-    for j in range(u.size):
-        psi[j] = tanh(u[j] + offset[j])
-
-
-@part
-def _sum_drift(basis: Basis, c: Consensus) -> int:
-    """Sum the drift of the rank's units; return UNHEALTHY if a term leaves the range."""
-    theta, psi, limit = basis.theta, basis.psi, c.limit[0]
-    outside = np.int64(0)
-    for d in range(theta.shape[0]):
-        total = np.int64(0)
-        for j in range(psi.size):
-            term = theta[d, j] * psi[j]
-            outside += not abs(term) <= limit
-            total += fixed_point(term, limit)
-        c.outbox[2 + d] = total
-    return UNHEALTHY if outside > 0 else 0
-
-
-@part
-def _learn_factored(basis: Basis, error: Floats, rate: float) -> None:
-    """Change Theta by rate psi e^T."""
-    theta, psi, kept = basis.theta, basis.psi, basis.kept[0]
-    for d in range(theta.shape[0]):
-        step = rate * error[d]
-        for j in range(psi.size):
-            theta[d, j] = kept * theta[d, j] + step * psi[j]
-
-
-@part
-def _learn_synapses(basis: Basis, rate: float) -> None:
-    """Sum each neuron's slow current; then change its weights by its feedback current and each unit's activity alone."""
-    weights, exists, psi, kept = basis.weights, basis.exists, basis.psi, basis.kept[0]
-    current, feedback = basis.current, basis.feedback
-    for i in range(current.size):
-        current[i] = 0.0
-    for j in range(psi.size):
-        step = rate * psi[j]
-        for i in range(current.size):
-            current[i] += weights[j, i] * psi[j]
-        if rate != 0.0 or kept != 1.0:
-            for i in range(current.size):
-                weights[j, i] = kept * weights[j, i] + step * (feedback[i] * exists[j, i])
 
 
 @part
@@ -371,28 +255,9 @@ def _spike(code: Code, neurons: Neurons, basis: Basis, chosen: Chosen, n: int, s
 
 
 @part
-def _sum_excitation(basis: Basis, neurons: Neurons, chosen: Chosen, c: Consensus) -> int:
-    """Sum the excitatory part of the slow currents of chosen neurons, of any rank or, by synapse, of this one."""
-    K, limit, outside = neurons.readout.size, c.limit[0], np.int64(0)
-    for k in range(chosen.ids.size):
-        total = np.int64(0)
-        mine = chosen.begin <= k < chosen.begin + chosen.local.size
-        for j in range(basis.psi.size):
-            weight = 0.0
-            if basis.weights.shape[0] == 0:
-                for d in range(K):
-                    weight += neurons.vectors[chosen.ids[k], d] * basis.theta[d, j]
-            elif mine:
-                weight = basis.weights[j, chosen.local[k - chosen.begin]]
-            term = max(weight * basis.psi[j], 0.0)
-            outside += not term <= limit
-            total += fixed_point(term, limit)
-        c.outbox[2 + K + k] = total
-    return UNHEALTHY if outside > 0 else 0
-
-
-@part
-def _sample_currents(code: Code, neurons: Neurons, basis: Basis, chosen: Chosen, c: Consensus, s: Scratch, n: int) -> None:
+def _sample_currents(
+    code: Code, neurons: Neurons, basis: Basis, chosen: Chosen, c: Consensus, s: Scratch, n: int
+) -> None:
     """Sample the rank's chosen neurons; what makes up for the leak counts with its sign."""
     K = neurons.readout.size
     excitation = c.sums[K:]
@@ -437,10 +302,10 @@ def block(
         if code.drift != 0:
             _call_drift(code.drift, (n - 1) * code.dt_s, readout.ctypes.data, neurons.drift.ctypes.data)
         else:
-            _activate(basis, readout)
-            unhealthy = _sum_drift(basis, c)
+            activate(basis, readout)
+            unhealthy = sum_drift(basis, c)
         if is_due(chosen.interval, n):
-            unhealthy |= _sum_excitation(basis, neurons, chosen, c)
+            unhealthy |= sum_excitation(basis, neurons.vectors, chosen, c)
         begin_message(c, unhealthy)
         # 2 membranes, and learning, which acts from the next step on
         _integrate(code, neurons, basis, drive, key, n, n == first)
@@ -448,9 +313,9 @@ def block(
             for i in range(basis.feedback.size):
                 basis.feedback[i] = 0.0
             _project(neurons.decoder, error, 1.0, basis.feedback)
-            _learn_synapses(basis, code.dt_s * eta)
+            learn_synapses(basis, code.dt_s * eta)
         elif eta != 0.0 or basis.kept[0] != 1.0:
-            _learn_factored(basis, error, code.dt_s * eta)
+            learn_factored(basis, error, code.dt_s * eta)
         # 3 collective
         _nominate_all(c, code, neurons)
         status = agree(c)

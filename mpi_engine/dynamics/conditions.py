@@ -36,7 +36,7 @@ class Conditions:
         return next((stage for stage in self._stages if step < stage.last), self._stages[-1])
 
     def feedback(self, first: int, n: int) -> Floats:
-        """k of n steps of a stage [1/s]."""
+        """K of n steps of a stage [1/s]."""
         return self._course(self.stage(first), self.stage(first).phase.feedback, first, n)
 
     def learning_rate(self, first: int, n: int) -> Floats:

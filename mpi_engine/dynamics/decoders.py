@@ -19,6 +19,16 @@ Floats = NDArray[np.float64]
 _GOLDEN_ANGLE = pi * (3 - sqrt(5.0))
 
 
+def compile_draws() -> None:
+    """Load the kernels that draw."""
+    key, nothing = stream_key(0, "nothing"), np.zeros((0, 0))
+    _draw_directions(key, nothing)
+    _draw_units(key, 0, 0.0, 0.0, 0.0, nothing.reshape(0), nothing.reshape(0))
+    _draw_pairs(key, 0, 0, nothing)
+    _draw_chances(key, 0, nothing)
+    hash_ids(key, 0, np.empty(0, np.uint64))
+
+
 def draw_decoder(experiment: CodingExperiment) -> Floats:
     """Make the decoding vectors of all neurons.
 
@@ -71,15 +81,15 @@ def draw_basis(experiment: CodingExperiment, first: int, last: int) -> tuple[Flo
     return gains[:, None] * directions, offsets
 
 
-def draw_dense(experiment: CodingExperiment, gains: Floats, vectors: Floats, first: int) -> Floats:
+def draw_dense(experiment: CodingExperiment, A: Floats, vectors: Floats, first: int) -> Floats:
     """Make random connections of every neuron to units of the basis, by which these vary as much as structured ones.
 
     Parameters
     ----------
     experiment : CodingExperiment
         Resolved.
-    gains : ndarray of float64, shape (n,)
-        Of the units.
+    A : ndarray of float64, shape (n, K)
+        Of the structured basis, whose lengths count.
     vectors : ndarray of float64, shape (N, K)
         Decoding vectors.
     first : int
@@ -90,9 +100,10 @@ def draw_dense(experiment: CodingExperiment, gains: Floats, vectors: Floats, fir
     ndarray of float64, shape (N, n)
         By neuron, then unit.
     """
-    rows = np.empty((vectors.shape[0], gains.size))
-    _draw_pairs(stream_key(experiment.seed.network, "dense basis"), first, 0, rows.T)
-    return rows * gains * sqrt(float((vectors**2).sum()) / vectors.size)
+    M = np.empty((len(A), len(vectors)))
+    _draw_pairs(stream_key(experiment.seed.network, "dense basis"), first, 0, M)
+    lengths = np.sqrt((A**2).sum(axis=1)) * sqrt(float((vectors**2).sum()) / vectors.size)
+    return np.ascontiguousarray((M * lengths[:, None]).T)
 
 
 def draw_weights(experiment: CodingExperiment, vectors: Floats, first: int, last: int) -> tuple[Floats, Floats]:

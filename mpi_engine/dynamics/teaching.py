@@ -66,7 +66,7 @@ class Teaching:
         _oscillate(states, c, self._dt_s, 2 * pi * self._teacher.frequency_hz, self._teacher.damping_per_s)
         return states
 
-    def f(self, t_s: float, x: Floats) -> Floats | None:  # noqa: ARG002
+    def f(self, t_s: float, x: Floats) -> Floats | None:
         """Evaluate f at states of shape (M, K) [state/s]; None if it is not known."""
         w, b = 2 * pi * self._teacher.frequency_hz, self._teacher.damping_per_s
         return np.stack([-b * x[:, 0] - w * x[:, 1], w * x[:, 0] - b * x[:, 1]], axis=1)

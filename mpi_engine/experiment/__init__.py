@@ -13,8 +13,8 @@ from mpi_engine.experiment.base import (
     lowest,
     steps,
 )
-from mpi_engine.experiment.coding import CodingExperiment
 from mpi_engine.experiment.changes import CONTINUABLE, find_changes
+from mpi_engine.experiment.coding import CodingExperiment
 from mpi_engine.experiment.effective import EffectiveTimeConstant
 from mpi_engine.experiment.experiment import Experiment, Run, Seed, blocks
 from mpi_engine.experiment.files import load_experiment, parse_experiment

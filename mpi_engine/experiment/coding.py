@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -188,7 +188,7 @@ class CodingExperiment(Experiment):
             last = min(first + length, self.n_steps)
             stages.append(Stage(name, len(stages), first, last, phase))
             first = last
-        return [*stages[:-1], Stage(stages[-1].name, stages[-1].index, stages[-1].first, self.n_steps, stages[-1].phase)]
+        return [*stages[:-1], replace(stages[-1], last=self.n_steps)]
 
     def _order(self) -> list[str]:
         names = list(self.phases)

@@ -48,7 +48,8 @@ def _shapes(e: CodingExperiment) -> Iterator[Problem]:
     if n < k + 1:
         yield Problem("network.size", str(n), f"cannot span {k} dimensions in both directions; give {k + 1} at least")
     if e.network.spikes_per_step > n:
-        yield Problem("network.spikes_per_step", str(e.network.spikes_per_step), f"there are only {n} neurons; lower it")
+        remedy = f"there are only {n} neurons; lower it"
+        yield Problem("network.spikes_per_step", str(e.network.spikes_per_step), remedy)
 
 
 def _phases(e: CodingExperiment) -> Iterator[Problem]:
@@ -60,7 +61,7 @@ def _phases(e: CodingExperiment) -> Iterator[Problem]:
             yield Problem(f"{key}.duration_ms", "", "is required, for only the last phase lasts to the end of the run")
         total += phase.duration_ms or 0.0
         if phase.state is not None and len(phase.state) != e.n_dimensions:
-            yield Problem(f"{key}.state", str(phase.state), f"must have {e.n_dimensions} components, as the teacher has")
+            yield Problem(f"{key}.state", str(phase.state), f"must have {e.n_dimensions} components, one a dimension")
         if isinstance(phase.input, FormulaInput) and len(phase.input.c_per_s) != e.n_dimensions:
             remedy = f"must have {e.n_dimensions} components, one for each dimension of the teacher"
             yield Problem(f"{key}.input.c_per_s", str(phase.input.c_per_s), remedy)

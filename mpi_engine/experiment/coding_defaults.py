@@ -9,7 +9,7 @@ from mpi_engine.experiment.coding_network import GivenDecoder
 from mpi_engine.experiment.phases import Geometric
 
 
-def fill_in(experiment: CodingExperiment, directory: Path | None) -> CodingExperiment:  # noqa: ARG001
+def fill_in(experiment: CodingExperiment, directory: Path | None) -> CodingExperiment:
     """Fill in the decoder's norm, the basis, and the feedback and learning rate of phases.
 
     Parameters

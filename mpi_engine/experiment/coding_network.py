@@ -21,7 +21,7 @@ class RandomDecoder(Part):
     Parameters
     ----------
     norm : float, optional
-        Their length: what a spike adds to the readout; from the teacher's amplitude and the network's size if not given.
+        Their length, what a spike adds to the readout; from the teacher's amplitude and the network's size if absent.
     """
 
     kind: Literal["random"] = "random"
@@ -104,8 +104,8 @@ class CodingNetwork(Part):
     basis : Basis
         Of the learned drift.
     drift : {"learned", "exact"}
-        Whether slow connections learn, or supply the teacher's own drift at the readout, as a bound on what learning can
-        reach.
+        Whether slow connections learn, or supply the teacher's own drift at the readout: what learning can reach at
+        best.
     compensates_leak : bool
         Whether fixed slow connections supply lambda x_h, so that only f is learned.
     leak_per_s : float
@@ -162,5 +162,6 @@ class Learning(Part):
         if self.form == "factored":
             for key, exact in (("initial_std_per_s", 0.0), ("density", 1.0)):
                 if getattr(self, key) != exact:
-                    raise ValueError(f'{key} = {getattr(self, key):g} needs every weight stored; set form = "per_synapse"')
+                    value = getattr(self, key)
+                    raise ValueError(f'{key} = {value:g} needs every weight stored; set form = "per_synapse"')
         return self

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Literal
 
 from mpi_engine.compiled import build
-from mpi_engine.experiment import Experiment, find_warnings
+from mpi_engine.experiment import CodingExperiment, Experiment, find_warnings
 from mpi_engine.network.ranks import Ranks
 from mpi_engine.network.streams import VERSION
 from mpi_engine.output.checkpoints import Checkpoint, write_checkpoint
 from mpi_engine.output.provenance import provenance
 from mpi_engine.output.segments import consolidate, seal
 from mpi_engine.output.writers import Writer, choose_writer
+from mpi_engine.run.coding import CodingSimulation
 from mpi_engine.run.directory import DirectoryError, RunDirectory, read_parent
 from mpi_engine.run.resumption import change_experiment, find_start, finished_step
 from mpi_engine.run.simulation import Simulation
@@ -174,9 +175,8 @@ class Job:
             log.warning("%s", warning)
         log.info("building %s neurons on %d ranks", f"{e.n_neurons:,}", ranks.size)
         with self._timings.phase("build"):
-            simulation = Simulation(e, ranks)
-        synapses = sum(int(ranks.sum(rows.in_degree.sum(keepdims=True))[0]) for rows in simulation.rows.values())
-        log.info("built %s synapses in %.1f s", f"{synapses:,}", self._timings["build"])
+            simulation = CodingSimulation(e, ranks) if isinstance(e, CodingExperiment) else Simulation(e, ranks)
+        log.info("built %s synapses in %.1f s", f"{simulation.n_synapses:,}", self._timings["build"])
         self._watcher.enter("compiling", simulation)
         log.info("compiling the step, or loading it from the cache")
         with self._timings.phase("compile"):
