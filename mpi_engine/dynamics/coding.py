@@ -187,7 +187,7 @@ def _nominate_all(c: Consensus, code: Code, neurons: Neurons) -> None:
 def _choose(c: Consensus, code: Code, neurons: Neurons, fired: NDArray[np.int64]) -> int:
     """Let candidates spike one after the other, the farthest above threshold first; return how many."""
     vectors = neurons.vectors
-    count = np.int64(0)
+    count = 0
     for _ in range(c.n_candidates[0]):
         best = -1
         for k in range(c.n_candidates[0]):

@@ -63,7 +63,7 @@ class Conditions:
         given = stage.phase.input
         key = stream_key(e.seed.input, "phase input")
         if isinstance(given, FormulaInput):
-            times = np.arange(first, first + n) * e.run.dt_ms
+            times = np.arange(first, first + n, dtype=np.float64) * e.run.dt_ms
             for d, formula in enumerate(given.c_per_s):
                 c[:, d] = evaluate(formula, times)
         elif isinstance(given, NoiseInput):
@@ -90,6 +90,15 @@ class Conditions:
             _draw_pulses(key, stage.index, stage.first, shortest, longest, length, begins, signs)
             self._pulses[stage.index] = begins, signs
         return self._pulses[stage.index]
+
+
+def compile_conditions() -> None:
+    """Load the kernels."""
+    key, nothing, values = stream_key(0, "nothing"), np.zeros((0, 0)), np.zeros(0)
+    _fill_course(0.0, 0.0, 0, 0, values)
+    _fill_noise(key, 0, 0.0, 1.0, values, nothing)
+    _draw_pulses(key, 0, 0, 1, 1, 1, np.zeros(0, np.int64), nothing)
+    _fill_pulses(np.zeros(0, np.int64), nothing, 1, 0, 0.0, nothing)
 
 
 @kernel
@@ -120,7 +129,7 @@ def _draw_pulses(
             word, other, _, _ = philox(key, m, d, 2, stage)
             signs[m, d] = 1.0 if uniform(word) < 0.5 else -1.0
             if d == 0:
-                begin += shortest + np.int64((longest - shortest + 1) * uniform(other))
+                begin += shortest + int((longest - shortest + 1) * uniform(other))
         begins[m] = begin
         begin += length
 

@@ -76,7 +76,8 @@ def draw_basis(experiment: CodingExperiment, first: int, last: int) -> tuple[Flo
     e, basis = experiment, experiment.network.basis
     assert basis.gains is not None and basis.offset is not None
     gains, offsets = np.empty(last - first), np.empty(last - first)
-    _draw_units(stream_key(e.seed.network, "basis"), first, *basis.gains, basis.offset, gains, offsets)
+    lowest, highest = basis.gains
+    _draw_units(stream_key(e.seed.network, "basis"), first, lowest, highest, basis.offset, gains, offsets)
     directions = _directions(stream_key(e.seed.network, "basis directions"), last, e.n_dimensions)[first:]
     return gains[:, None] * directions, offsets
 
@@ -147,15 +148,19 @@ def order_of_death(experiment: CodingExperiment) -> NDArray[np.int64]:
 def _directions(key: Key, n: int, k: int) -> Floats:
     """Draw random unit vectors; in one dimension, their signs alternate."""
     if k == 1:
-        return 1.0 - 2.0 * (np.arange(n) % 2)[:, None]
+        return _alternating(n)
     vectors = np.empty((n, k))
     _draw_directions(key, vectors)
     return vectors
 
 
+def _alternating(n: int) -> Floats:
+    return np.where(np.arange(n) % 2 == 0, 1.0, -1.0)[:, None]
+
+
 def _even_directions(n: int, k: int) -> Floats:
     if k == 1:
-        return 1.0 - 2.0 * (np.arange(n) % 2)[:, None]
+        return _alternating(n)
     if k == 2:
         return np.array([[cos(2 * pi * i / n), sin(2 * pi * i / n)] for i in range(n)])
     heights = [1 - (2 * i + 1) / n for i in range(n)]

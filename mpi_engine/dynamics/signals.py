@@ -57,6 +57,7 @@ class Course:
 
     def __init__(self, experiment: CodingExperiment) -> None:
         self.conditions, self.teaching = Conditions(experiment), Teaching(experiment)
+        self.stage = self.conditions.stage(0)
         self._begin_at(0, self.teaching.initial_state, np.zeros(experiment.n_dimensions))
 
     @property

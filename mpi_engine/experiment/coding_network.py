@@ -24,7 +24,7 @@ class RandomDecoder(Part):
         Their length, what a spike adds to the readout; from the teacher's amplitude and the network's size if absent.
     """
 
-    kind: Literal["random"] = "random"
+    kind: Literal["random"]
     norm: Rate | None = None
 
 
@@ -123,7 +123,7 @@ class CodingNetwork(Part):
     """
 
     size: PositiveInt
-    decoder: Decoder = RandomDecoder()
+    decoder: Decoder = RandomDecoder(kind="random")
     basis: Basis
     drift: Literal["learned", "exact"] = "learned"
     compensates_leak: bool = True

@@ -150,7 +150,7 @@ def agree(c: Consensus) -> int:
         call_allgather(
             c.mpi[0], c.outbox.ctypes.data, c.inbox.ctypes.data, np.int32(2 * words), c.mpi[1], c.mpi[2]
         )
-    status = np.int64(0)
+    status = 0
     for rank in range(n_ranks):
         status |= c.inbox[rank * words]
     for k in range(n_sums):
@@ -158,7 +158,7 @@ def agree(c: Consensus) -> int:
         for rank in range(n_ranks):
             total += c.inbox[rank * words + 2 + k]
         c.sums[k] = total * UNIT
-    n = np.int64(0)
+    n = 0
     scores, ids = c.outbox[2 + n_sums : 2 + n_sums + most], c.outbox[2 + n_sums + most :]
     for rank in range(n_ranks):
         message = rank * words

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpi_engine.dynamics.coding import Code, Neurons, Scratch, block
+from mpi_engine.dynamics.conditions import compile_conditions
 from mpi_engine.dynamics.decoders import (
     compile_draws,
     draw_basis,
@@ -176,6 +179,7 @@ class CodingSimulation(Stepping):
         self.ranks.one_per_node_first(self._compile)
 
     def _compile(self) -> None:
+        compile_conditions()
         self._call_block(0)     # no step, but every type is known
         self.weights.compile()
 
@@ -306,7 +310,7 @@ class CodingSimulation(Stepping):
         state.append(common("/coding/visited", self.weights.visited))
         return state
 
-    def _common(self, path: str, values: np.ndarray) -> Variable:
+    def _common(self, path: str, values: NDArray[Any]) -> Variable:
         return Common.of(path, values, self.ranks)
 
     def save(self) -> list[Record]:
