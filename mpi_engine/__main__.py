@@ -4,100 +4,121 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import json
 import logging
 import signal
 import sys
+import time
 import traceback
+from dataclasses import asdict
 from pathlib import Path
 
-from mpi_engine.experiment import Experiment, ExperimentError, load_experiment
+from mpi_engine.experiment import ExperimentError, load_experiment
 from mpi_engine.network.ranks import LaunchError, Ranks, launched_size
+from mpi_engine.run.walltime import RESERVE_S, WallTime, parse_duration
+from mpi_engine.run.watcher import SIGNALS, WATCHDOG_S, hold_signals
 
-DONE, WRONG, DAMAGED, BUG, STOPPED = 0, 2, 4, 70, 75
+DONE, WRONG, UNHEALTHY, DAMAGED, BUG, STOPPED = 0, 2, 3, 4, 70, 75
 
 _PR_SET_PDEATHSIG = 1
 
+_FIRST_SPEAKS_S = 1.0
+"""Time [s] that other ranks wait before they say why they fail: where all fail alike, rank 0 has ended them then."""
+
 
 def main() -> int:
-    """Collective. Run what the command line asks for.
+    """Collective. Do what the command line asks for.
 
     Returns
     -------
     int
-        0 done; 2 the experiment or the command is wrong; 4 a file is damaged or does not fit; 75 stopped at a
-        checkpoint, or before the first step.
+        0 done; 2 the experiment or the command is wrong; 3 unhealthy; 4 a file is damaged or does not fit; 75 stopped
+        at a checkpoint, or before the first step: to be resumed.
     """
     arguments = _parser().parse_args()
+    hold_signals()
     _die_with_parent()
     try:
         ranks = Ranks.world()
     except LaunchError as error:
-        print(f"steelyard: {error}", file=sys.stderr)
+        _complain(error)
         return WRONG
     _set_up_log(ranks)
     try:
-        return _run(arguments, ranks)
+        code = _do(arguments, ranks)
+        ranks.meet("the end")
+        return code
     except Exception:
+        if not ranks.is_first:
+            time.sleep(_FIRST_SPEAKS_S)
         print(f"steelyard: rank {ranks.rank} of {ranks.size} failed\n{traceback.format_exc()}", file=sys.stderr,
               flush=True)
         ranks.abort(BUG)
 
 
-def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
+def _do(arguments: argparse.Namespace, ranks: Ranks) -> int:
     # after MPI: h5py must find the MPI library loaded
     from mpi_engine.output.reader import RunError  # noqa: PLC0415
     from mpi_engine.output.writers import WriteError  # noqa: PLC0415
     from mpi_engine.run.directory import DirectoryError  # noqa: PLC0415
-    from mpi_engine.run.job import resume, run  # noqa: PLC0415
+    from mpi_engine.run.health import UnhealthyError  # noqa: PLC0415
 
+    actions = {"run": _run, "resume": _resume, "branch": _branch, "calibrate": _calibrate}
     try:
-        if arguments.command == "resume":
-            path = resume(arguments.directory, arguments.set, ranks, arguments.writer)
-        elif arguments.command == "branch":
-            return _branch(arguments, ranks)
-        else:
-            experiment = _load_experiment(arguments, ranks)
-            directory = arguments.output or Path("runs") / f"{arguments.file.stem}-{experiment.hash[:8]}"
-            path = run(experiment, directory, ranks, arguments.writer)
+        return actions[arguments.command](arguments, ranks)
     except WriteError as error:
         _complain(error)
         ranks.abort(DAMAGED)     # the other ranks wait for this one
-    except (ExperimentError, DirectoryError, LaunchError, RunError) as error:
+    except (ExperimentError, DirectoryError, LaunchError, RunError, UnhealthyError) as error:
         if ranks.is_first:
             _complain(error)
-        return DAMAGED if isinstance(error, RunError) else WRONG
+        return DAMAGED if isinstance(error, RunError) else UNHEALTHY if isinstance(error, UnhealthyError) else WRONG
+
+
+def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
+    """Collective. Begin a run."""
+    from mpi_engine.run.job import run  # noqa: PLC0415
+
+    wall_time = ranks.on_first(lambda: _wall_time(arguments))
+    experiment = ranks.on_first(lambda: load_experiment(arguments.file, arguments.set))
+    directory = arguments.output or Path("runs") / f"{arguments.file.stem}-{experiment.hash[:8]}"
+    path = run(experiment, directory, ranks, arguments.writer, wall_time, arguments.watchdog)
+    return DONE if path is not None else STOPPED
+
+
+def _resume(arguments: argparse.Namespace, ranks: Ranks) -> int:
+    """Collective. Go on with a run."""
+    from mpi_engine.run.job import resume  # noqa: PLC0415
+
+    wall_time = ranks.on_first(lambda: _wall_time(arguments))
+    path = resume(arguments.run, arguments.set, ranks, arguments.writer, wall_time, arguments.watchdog)
     return DONE if path is not None else STOPPED
 
 
 def _branch(arguments: argparse.Namespace, ranks: Ranks) -> int:
-    """Collective. Make a branch, on rank 0."""
+    """Collective. Make a new run of a checkpoint of another, on rank 0."""
     from mpi_engine.run.branch import branch  # noqa: PLC0415
 
-    problem: Exception | None = None
-    if ranks.is_first:
-        try:
-            branch(arguments.directory, arguments.output, arguments.at, arguments.set)
-        except Exception as error:
-            problem = error
-    problem = ranks.broadcast(problem)
-    if problem is not None:
-        raise problem
+    ranks.on_first(lambda: branch(arguments.run, arguments.output, arguments.at, arguments.set))
     return DONE
 
 
-def _load_experiment(arguments: argparse.Namespace, ranks: Ranks) -> Experiment:
-    """Collective. Read the experiment on rank 0, so that all run the same one or fail with it."""
-    found: Experiment | ExperimentError | None = None
-    if ranks.is_first:
-        try:
-            found = load_experiment(arguments.file, arguments.set)
-        except ExperimentError as error:
-            found = error
-    found = ranks.broadcast(found)
-    if isinstance(found, Experiment):
-        return found
-    assert found is not None
-    raise found
+def _calibrate(arguments: argparse.Namespace, ranks: Ranks) -> int:
+    """Collective. Measure what a run takes."""
+    from mpi_engine.output.writers import choose_writer  # noqa: PLC0415
+    from mpi_engine.run.calibration import calibrate  # noqa: PLC0415
+
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)    # there is nothing to save before an end
+    experiment = ranks.on_first(lambda: load_experiment(arguments.file, arguments.set))
+    measured = calibrate(experiment, arguments.output, ranks, choose_writer(ranks.comm))
+    ranks.on_first(lambda: (arguments.output / "calibration.json").write_text(json.dumps(asdict(measured))))
+    return DONE
+
+
+def _wall_time(arguments: argparse.Namespace) -> WallTime | None:
+    limit = arguments.max_walltime
+    limit_s = None if limit is None else parse_duration(limit, "--max-walltime")
+    return WallTime.of_this_job(limit_s, parse_duration(arguments.reserve, "--reserve"))
 
 
 def _complain(error: Exception) -> None:
@@ -123,17 +144,26 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="run an experiment")
     run.add_argument("file", type=Path, help="the experiment, in TOML")
-    run.add_argument("-o", "--output", type=Path, help="the run directory; must be empty or not exist")
+    run.add_argument("-o", "--output", type=Path, metavar="DIR", help="the run directory; must be empty or not exist")
     resume = commands.add_parser("resume", help="go on with a run from its last checkpoint")
-    resume.add_argument("directory", type=Path, help="the run directory")
-    branch = commands.add_parser("branch", help="make a new run of a checkpoint, with changed dynamics")
-    branch.add_argument("directory", type=Path, help="the run directory of the parent")
-    branch.add_argument("-o", "--output", type=Path, required=True, help="the new run directory")
-    branch.add_argument("--at", required=True, help="time of the checkpoint [ms], or latest")
-    for command in (run, resume, branch):
-        command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key")
-    for command in (run, resume):
-        command.add_argument("--writer", choices=("parallel", "gather"), help="how the ranks write")
+    branch = commands.add_parser("branch", help="make a new run, with changed dynamics, of a checkpoint of another")
+    for going_on in (resume, branch):
+        going_on.add_argument("run", type=Path, metavar="RUN", help="the run directory")
+    branch.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="the new run's directory")
+    branch.add_argument("--at", default="latest", metavar="MS", help="biological time of the checkpoint, or latest")
+    calibrate = commands.add_parser("calibrate", help="run an experiment for a moment, and note what that takes")
+    calibrate.add_argument("file", type=Path, help="the experiment, in TOML")
+    calibrate.add_argument("-o", "--output", type=Path, required=True, metavar="DIR", help="where the note goes")
+    for changing in (run, resume, branch, calibrate):
+        changing.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="override a key")
+    for running in (run, resume):
+        running.add_argument("--writer", choices=("parallel", "gather"), help="how the ranks write")
+        running.add_argument("--max-walltime", metavar="S|H:M:S",
+                             help="stop at a checkpoint before so long; the batch job's limit if not given")
+        running.add_argument("--reserve", default=f"{RESERVE_S:g}", metavar="S|H:M:S",
+                             help="time to leave before that limit [default: %(default)s]")
+        running.add_argument("--watchdog", type=float, default=WATCHDOG_S, metavar="S",
+                             help="print all stacks where nothing is finished for so long [default: %(default)g]")
     return parser
 
 

@@ -13,9 +13,11 @@ from rich.console import Console
 from mpi_engine.experiment import ExperimentError, find_warnings, load_experiment
 from mpi_engine.output.difference import differences
 from mpi_engine.output.reader import RunError, open_run
+from mpi_engine.run.walltime import parse_duration
 from orchestration import doctor as health
-from orchestration import inspection, progress
-from orchestration.launcher import Outcome, prepare
+from orchestration import inspection, progress, stopping
+from orchestration import plan as planning
+from orchestration.launcher import Outcome, prepare, prepare_resume
 
 app = typer.Typer(help="Distributed simulation of plastic, correlated, balanced spiking networks.")
 
@@ -26,6 +28,18 @@ ExperimentFile = Annotated[Path, typer.Argument(metavar="FILE", help="The experi
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="K=V", help="Override a key, like populations.E.size=4000.")
 ]
+Writer = Annotated[
+    Literal["parallel", "gather"] | None,
+    typer.Option(help="All ranks write, or rank 0 does for all; parallel where possible, if not given."),
+]
+MaxWalltime = Annotated[
+    str | None,
+    typer.Option(metavar="S|H:M:S", help="Stop at a checkpoint before so long; the batch job's limit, if not given."),
+]
+Reserve = Annotated[
+    str | None, typer.Option(metavar="S|H:M:S", help="Time to leave before that limit; 60 s if not given.")
+]
+RunDirectory = Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", exists=True, help="A run directory or a run.h5.")]
 
 
@@ -39,6 +53,16 @@ def check(file: ExperimentFile, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def plan(
+    file: ExperimentFile,
+    ranks: Annotated[int, typer.Option("-n", metavar="RANKS", help="Number of MPI ranks.")] = 1,
+    overrides: Overrides = None,
+) -> None:
+    """Reckon the memory, disk and time of a run, and how many ranks pay; it is tried for a moment."""
+    planning.show(planning.make_plan(file, ranks, overrides or ()), file, overrides or (), _console)
+
+
+@app.command()
 def run(
     file: ExperimentFile,
     ranks: Annotated[int, typer.Option("-n", metavar="RANKS", help="Number of MPI ranks.")] = 1,
@@ -46,14 +70,51 @@ def run(
         Path | None, typer.Option("-o", metavar="DIR", help="The run directory; runs/FILE-HASH if not given.")
     ] = None,
     overrides: Overrides = None,
-    writer: Annotated[
-        Literal["parallel", "gather"] | None,
-        typer.Option(help="All ranks write, or rank 0 does for all; parallel where possible, if not given."),
-    ] = None,
+    writer: Writer = None,
+    max_walltime: MaxWalltime = None,
+    reserve: Reserve = None,
 ) -> None:
-    """Simulate an experiment on a number of MPI ranks."""
-    launch = prepare(file, directory, ranks, overrides or (), writer)
+    """Simulate an experiment on a number of MPI ranks. Exit code 75: stopped at a checkpoint, resume it."""
+    limits = _seconds("--max-walltime", max_walltime), _seconds("--reserve", reserve)
+    launch = prepare(file, directory, ranks, overrides or (), writer, *limits)
     raise typer.Exit(progress.follow(launch, _console, _errors))
+
+
+@app.command()
+def resume(
+    directory: RunDirectory,
+    ranks: Annotated[
+        int | None, typer.Option("-n", metavar="RANKS", help="Number of MPI ranks; as before, if not given.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="K=V", help="Change what is not the dynamics, like run.duration_ms=60000."),
+    ] = None,
+    writer: Writer = None,
+    max_walltime: MaxWalltime = None,
+    reserve: Reserve = None,
+) -> None:
+    """Go on with a run from its last checkpoint, on any number of ranks."""
+    limits = _seconds("--max-walltime", max_walltime), _seconds("--reserve", reserve)
+    launch = prepare_resume(directory, ranks, overrides or (), writer, *limits)
+    raise typer.Exit(progress.follow(launch, _console, _errors))
+
+
+@app.command()
+def branch(
+    parent: RunDirectory,
+    directory: Annotated[Path, typer.Option("-o", metavar="DIR", help="The run directory of the branch.")],
+    at: Annotated[str, typer.Option(metavar="MS", help="Biological time of a checkpoint of the run.")] = "latest",
+    overrides: Overrides = None,
+) -> None:
+    """Begin a new run with changed dynamics at a checkpoint of another."""
+    raise typer.Exit(progress.branch(parent, directory, at, overrides or (), _console, _errors))
+
+
+@app.command()
+def stop(directory: RunDirectory) -> None:
+    """Let a run stop at a checkpoint, wherever it goes, and wait until it has."""
+    stopping.stop(directory, _console)
 
 
 @app.command()
@@ -98,6 +159,10 @@ def doctor() -> None:
     """Show what this machine offers to runs, and what to do about what is missing. Exit code 1 if runs will fail."""
     if not health.show(health.examine(), _console):
         raise typer.Exit(1)
+
+
+def _seconds(option: str, text: str | None) -> float | None:
+    return None if text is None else parse_duration(text, option)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from mpi_engine.output.layout import PROVENANCE
 from mpi_engine.output.reader import RunReader
-from orchestration.progress import read_status
+from orchestration.launcher import read_status
 
 _SILENT_S = 60.0
 """A run that has not written its status for so long [s] is not going any more."""

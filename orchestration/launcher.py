@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import json
 import os
 import shutil
 import signal
@@ -20,11 +21,13 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 import psutil
 
 from mpi_engine.experiment import ExperimentError, Problem, load_experiment
+from mpi_engine.run.directory import EXPERIMENT_FILE, what_is_in
+from mpi_engine.run.walltime import RESERVE_S, check_limit
 
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """What asks a command to stop its engine; SIGUSR1 is the batch system's word that time is running out."""
@@ -61,35 +64,51 @@ class Outcome(IntEnum):
 
 @dataclass(frozen=True)
 class Launch:
-    """One run that can be started: see `prepare`.
+    """One run that can be started, or gone on with: see `prepare` and `prepare_resume`.
 
     Parameters
     ----------
-    file : Path
-        The experiment.
+    file : Path or None
+        The experiment; None goes on with the run that is in the directory.
     directory : Path
-        The run directory; the engine makes it.
+        The run directory; the engine makes it for a new run.
     ranks : int
         Number of MPI ranks; one needs no MPI.
     overrides : tuple of str
         Settings like ``populations.E.size=4000``.
     writer : {"parallel", "gather"}, optional
         How the ranks write; the engine chooses if it is not given.
+    max_walltime_s : float, optional
+        Time after which the engine has to be over [s]; that of the batch job if not given.
+    reserve_s : float, optional
+        Time to leave before that limit [s]; the engine's own if not given.
+    only_calibrates : bool
+        Whether the engine only measures what a run takes.
     """
 
-    file: Path
+    file: Path | None
     directory: Path
     ranks: int = 1
     overrides: tuple[str, ...] = ()
     writer: str | None = None
+    max_walltime_s: float | None = None
+    reserve_s: float | None = None
+    only_calibrates: bool = False
+
+    @property
+    def action(self) -> str:
+        """The engine's word for it: ``run``, ``resume`` or ``calibrate``."""
+        return "calibrate" if self.only_calibrates else "resume" if self.file is None else "run"
 
     def command(self) -> list[str]:
         """Spell the command that starts the engine, mpirun included if there is more than one rank."""
-        command = [sys.executable, "-m", "mpi_engine", "run", str(self.file), "-o", str(self.directory)]
+        command = [sys.executable, "-m", "mpi_engine", self.action]
+        command += [str(self.directory)] if self.file is None else [str(self.file), "-o", str(self.directory)]
         for override in self.overrides:
             command += ["--set", override]
-        if self.writer is not None:
-            command += ["--writer", self.writer]
+        options = {"writer": self.writer, "max-walltime": self.max_walltime_s, "reserve": self.reserve_s}
+        for option, value in options.items():
+            command += [] if value is None else [f"--{option}", str(value)]
         return command if self.ranks == 1 else [str(find_mpirun()), "-n", str(self.ranks), *command]
 
 
@@ -99,12 +118,14 @@ def prepare(
     ranks: int = 1,
     overrides: Sequence[str] = (),
     writer: str | None = None,
+    max_walltime_s: float | None = None,
+    reserve_s: float | None = None,
 ) -> Launch:
     """Check everything that can be checked before ranks are started, and write nothing.
 
     Parameters
     ----------
-    file, directory, ranks, overrides, writer
+    file, directory, ranks, overrides, writer, max_walltime_s, reserve_s
         See `Launch`. Without a directory: ``runs/<name of the file>-<start of the experiment's hash>``.
 
     Returns
@@ -114,23 +135,85 @@ def prepare(
     Raises
     ------
     ExperimentError
-        If the experiment is wrong, the directory is not free, or so many ranks cannot be started.
+        If the experiment is wrong, the directory is not free, so many ranks cannot be started, or the time limit leaves
+        no time to run.
     """
     experiment = load_experiment(file, overrides)
     directory = directory or Path("runs") / f"{file.stem}-{experiment.hash[:8]}"
-    problems = [*_problems_of_directory(directory), *_problems_of_ranks(ranks)]
+    launch = Launch(file, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s)
+    _refuse([*_problems_of_directory(directory), *_problems_of_ranks(ranks)])
+    _check_limit(launch)
+    return launch
+
+
+def prepare_resume(
+    directory: Path,
+    ranks: int | None = None,
+    overrides: Sequence[str] = (),
+    writer: str | None = None,
+    max_walltime_s: float | None = None,
+    reserve_s: float | None = None,
+) -> Launch:
+    """Check what can be checked before ranks are started to go on with a run.
+
+    Parameters
+    ----------
+    directory, ranks, overrides, writer, max_walltime_s, reserve_s
+        See `Launch`. As many ranks as before if not given.
+
+    Returns
+    -------
+    Launch
+
+    Raises
+    ------
+    ExperimentError
+        If the directory holds no run, so many ranks cannot be started, or the time limit leaves no time to run.
+    """
+    check_holds_run(directory)
+    ranks = read_status(directory).get("ranks", 1) if ranks is None else ranks
+    launch = Launch(None, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s)
+    _refuse(list(_problems_of_ranks(ranks)))
+    _check_limit(launch)
+    return launch
+
+
+def check_holds_run(directory: Path) -> None:
+    """Refuse a directory that holds no run.
+
+    Raises
+    ------
+    ExperimentError
+        If it does not.
+    """
+    if not (directory / EXPERIMENT_FILE).exists():
+        _refuse([Problem("RUN", str(directory), "holds no run; name the directory that steelyard run has written to")])
+
+
+def read_status(directory: Path) -> dict[str, Any]:
+    """Read the heartbeat of a run; empty before its first."""
+    try:
+        status: dict[str, Any] = json.loads((directory / "status.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return status
+
+
+def _refuse(problems: list[Problem]) -> None:
     if problems:
         raise ExperimentError(problems, "command")
-    return Launch(file, directory, ranks, tuple(overrides), writer)
+
+
+def _check_limit(launch: Launch) -> None:
+    if launch.max_walltime_s is not None:
+        check_limit(launch.max_walltime_s, RESERVE_S if launch.reserve_s is None else launch.reserve_s)
 
 
 def _problems_of_directory(directory: Path) -> Iterator[Problem]:
     if directory.exists() and not directory.is_dir():
         yield Problem("-o", str(directory), "is a file; name a directory")
-    elif (directory / "experiment.toml").exists():
-        yield Problem("-o", str(directory), "holds a run already; name another directory, or remove this one")
-    elif directory.exists() and any(directory.iterdir()):
-        yield Problem("-o", str(directory), "is not empty; name a new directory")
+    elif directory.exists() and (found := what_is_in(directory)):
+        yield Problem("-o", str(directory), found)
 
 
 def _problems_of_ranks(ranks: int) -> Iterator[Problem]:

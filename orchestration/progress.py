@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
@@ -18,11 +18,20 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestration.launcher import Engine, Launch, Outcome, count_cores, forwarded_signals
+from orchestration.launcher import (
+    STOPPING_SIGNALS,
+    Engine,
+    Launch,
+    Outcome,
+    count_cores,
+    forwarded_signals,
+    read_status,
+)
 
 _REFRESH_S = 0.2
 
-_PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
+PLAIN: dict[str, Any] = {"markup": False, "highlight": False, "soft_wrap": True}
+"""How lines are printed whose every character is meant."""
 
 _UNDERSTOOD = set(Outcome) - {Outcome.BUG}
 """Exit codes with which an engine has said what there is to say: a launcher's words about them are noise."""
@@ -30,7 +39,8 @@ _UNDERSTOOD = set(Outcome) - {Outcome.BUG}
 _ACTIVITIES = {
     "building": "building the network",
     "compiling": "compiling, once for this kind of experiment",
-    "writing": "writing run.h5",
+    "checkpointing": "writing a checkpoint",
+    "finishing": "writing run.h5",
 }
 
 
@@ -61,19 +71,54 @@ def follow(launch: Launch, console: Console, errors: Console) -> int:
         ):
             code = _wait(engine, launch.directory, live, errors)
         was_stopped = code == Outcome.STOPPED or (engine.requests > 0 and code not in set(Outcome))
-        if code in _UNDERSTOOD or was_stopped:
-            _repeat_reasons(errors, noise)
-        else:
-            _repeat(errors, noise)
-            say(errors, _failure(code))
+        _explain(code, code in _UNDERSTOOD or (was_stopped and engine.requests < 2), errors, noise)
+    if was_stopped and engine.requests < 2:
+        code = Outcome.STOPPED     # also if the engine had not come so far as to answer a signal
+    if code != Outcome.WRONG and (launch.directory / "experiment.toml").exists():
+        console.print(describe_end(launch.directory), **PLAIN)
+    return code
+
+
+def describe_end(directory: Path) -> str:
+    """Say where a run stands that does not go any more, and what to do next."""
+    run_file, status = directory / "run.h5", read_status(directory)
+    if run_file.exists():
+        return f"{run_file} ({decimal(run_file.stat().st_size)}); next: steelyard inspect {directory}"
+    if status.get("step", 0) == 0:
+        return f"stopped before the first step; next: steelyard resume {directory}"
+    phase = "stopped" if status["phase"] == "stopped" else "ended"
+    done = f"{status['time_ms'] / 1000:g} of {status['duration_ms'] / 1000:g} s"
+    return f"{phase} at {done}; next: steelyard resume {directory}"
+
+
+def branch(parent: Path, directory: Path, at: str, overrides: Sequence[str], console: Console, errors: Console) -> int:
+    """Make a new run out of a checkpoint of another, and say how to start it.
+
+    Parameters
+    ----------
+    parent, directory : Path
+        The run directories of the other run and of the new one.
+    at : str
+        Biological time of the checkpoint [ms], or ``latest``.
+    overrides : sequence of str
+        What is changed in the dynamics.
+    console, errors : Console
+        Standard output and standard error.
+
+    Returns
+    -------
+    int
+        The engine's exit code.
+    """
+    command = [sys.executable, "-m", "mpi_engine", "branch", str(parent), "-o", str(directory), "--at", at]
+    for override in overrides:
+        command += ["--set", override]
+    with tempfile.TemporaryFile() as noise:
+        with Engine(command, 1, subprocess.DEVNULL, noise) as engine, forwarded_signals(engine):
+            code = _wait(engine, directory, None, errors)
+        _explain(code, code in _UNDERSTOOD, errors, noise)
     if code == Outcome.DONE:
-        run_file = launch.directory / "run.h5"
-        end = f"{run_file} ({decimal(run_file.stat().st_size)})"
-    elif was_stopped and launch.directory.exists():
-        end = "stopped before the end"
-    else:
-        return code
-    console.print(f"{end}; next: steelyard inspect {launch.directory}", **_PLAIN)
+        console.print(f"next: steelyard resume {directory}", **PLAIN)
     return code
 
 
@@ -104,30 +149,23 @@ def picture(status: dict[str, Any]) -> RenderableType:
         ProgressBar(total=status["duration_ms"], completed=status["time_ms"]),
         f"{status['time_ms'] / 1000:.2f} of {status['duration_ms'] / 1000:g} s",
         f"{status['speed']:.2f} x real time",
-        f"{_clock(status['remaining_s'])} left",
+        f"{clock(status['remaining_s'])} left",
     )
     rates = "   ".join(f"{population} {rate:.1f} Hz" for population, rate in status["rates_hz"].items())
     return Group(line, Text(rates, style="dim"))
 
 
-def read_status(directory: Path) -> dict[str, Any]:
-    """Read the heartbeat of a run; empty before its first."""
-    try:
-        status: dict[str, Any] = json.loads((directory / "status.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    return status
-
-
 def say(errors: Console, message: str) -> None:
     """Print one line about the command itself, or about what is wrong."""
-    errors.print(f"steelyard: {message}", **_PLAIN)
+    errors.print(f"steelyard: {message}", **PLAIN)
 
 
 def _failure(code: int) -> str:
     """Say how an engine ended that did not end by itself."""
     if code == 128 + signal.SIGKILL:
         return "the engine was killed; if nobody did it, the machine ran out of memory: see steelyard doctor"
+    if code in (128 + number for number in STOPPING_SIGNALS):
+        return f"the engine was ended at once by {signal.Signals(code - 128).name}; its last checkpoint is whole"
     return f"the engine failed with code {code}; what it said is above, and in log.txt"
 
 
@@ -142,21 +180,20 @@ def _wait(engine: Engine, directory: Path, live: Live | None, errors: Console) -
     return code
 
 
-def _repeat(errors: Console, stream: IO[bytes]) -> None:
-    """Print all that was kept back."""
+def _explain(code: int, understood: bool, errors: Console, stream: IO[bytes]) -> None:
+    """Print what was kept back: the engine's own messages, each once; all of it if the end is not understood."""
     stream.seek(0)
-    errors.print(stream.read().decode(errors="replace").rstrip(), **_PLAIN)
+    lines = [line.decode(errors="replace").rstrip() for line in stream]
+    if understood:
+        lines = [line for line in dict.fromkeys(lines) if line.startswith("steelyard: ")]
+    else:
+        lines.append(f"steelyard: {_failure(code)}")
+    for line in lines:
+        errors.print(line, **PLAIN)
 
 
-def _repeat_reasons(errors: Console, stream: IO[bytes]) -> None:
-    """Print the engine's messages out of what was kept back, each once, without the launcher's words around them."""
-    stream.seek(0)
-    for line in dict.fromkeys(line.decode(errors="replace").rstrip() for line in stream):
-        if line.startswith("steelyard: "):
-            errors.print(line, **_PLAIN)
-
-
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
+    """Write a time as h:mm:ss."""
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"

@@ -13,7 +13,7 @@ from mpi_engine.experiment.base import (
     lowest,
     steps,
 )
-from mpi_engine.experiment.changes import CONTINUABLE, find_changes
+from mpi_engine.experiment.changes import find_changes, may_change
 from mpi_engine.experiment.coding import CodingExperiment
 from mpi_engine.experiment.effective import EffectiveTimeConstant
 from mpi_engine.experiment.experiment import Experiment, Run, Seed, blocks
@@ -51,7 +51,6 @@ from mpi_engine.experiment.recording import Rates, Recording, Statistics, Traces
 from mpi_engine.experiment.warnings import find_warnings
 
 __all__ = [
-    "CONTINUABLE",
     "AdaptiveExponential",
     "CodingExperiment",
     "Current",
@@ -105,6 +104,7 @@ __all__ = [
     "highest",
     "load_experiment",
     "lowest",
+    "may_change",
     "parse_experiment",
     "steps",
 ]

@@ -7,8 +7,16 @@ from typing import Any
 
 from mpi_engine.experiment.experiment import Experiment
 
-CONTINUABLE = ("run.duration_ms", "run.checkpoint_every_ms", "run.checkpoint_every_wall_s", "recording.segment_ms")
+_CONTINUABLE = ("run.duration_ms", "run.checkpoint_every_ms", "run.checkpoint_every_wall_s", "recording.segment_ms")
 """Keys that may change in the middle of a run: neither its dynamics nor what it records depend on them."""
+
+_WATCHING = "health."
+"""What such keys begin with, too."""
+
+
+def may_change(key: str) -> bool:
+    """Say whether a key may change in the middle of a run."""
+    return key in _CONTINUABLE or key.startswith(_WATCHING)
 
 
 def find_changes(old: Experiment, new: Experiment) -> dict[str, Any]:

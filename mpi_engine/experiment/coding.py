@@ -163,18 +163,13 @@ class CodingExperiment(Experiment):
     effective_time_constant: None = Field(default=None, exclude=True)
 
     @property
-    def n_neurons(self) -> int:
-        """N."""
-        return self.network.size
-
-    @property
     def n_dimensions(self) -> int:
         """K."""
         return self.teacher.n_dimensions
 
     @property
-    def sizes(self) -> dict[str, int]:
-        """Size of the one population."""
+    def neuron_counts(self) -> dict[str, int]:
+        """Size of the one population, N."""
         return {NEURONS: self.network.size}
 
     @property
@@ -207,6 +202,9 @@ class CodingExperiment(Experiment):
         """List every duration that must be a whole number of steps, by its key."""
         yield "run.duration_ms", self.run.duration_ms
         yield "recording.segment_ms", self.recording.segment_ms
+        yield "health.interval_ms", self.health.interval_ms
+        if self.run.checkpoint_every_ms is not None:
+            yield "run.checkpoint_every_ms", self.run.checkpoint_every_ms
         yield "network.lateral_delay_ms", self.network.lateral_delay_ms
         for name, phase in self.phases.items():
             if phase.duration_ms is not None:

@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from mpi_engine.experiment.base import divides
 from mpi_engine.experiment.coding import CodingExperiment
 from mpi_engine.experiment.coding_network import EvenDecoder, GivenDecoder
+from mpi_engine.experiment.consistency import MAX_STEPS
 from mpi_engine.experiment.phases import FormulaInput
 from mpi_engine.experiment.problems import Problem, suggest
-
-_MAX_STEPS = 2**31 - 2
 
 
 def find_coding_problems(experiment: CodingExperiment) -> list[Problem]:
@@ -24,8 +23,8 @@ def _times(e: CodingExperiment) -> Iterator[Problem]:
     for key, duration in e.durations():
         if not divides(dt, duration):
             yield Problem(key, f"{duration:g}", f"is not a multiple of run.dt_ms = {dt:g}; choose one that is")
-    if e.n_steps > _MAX_STEPS:
-        remedy = f"is {float(e.n_steps):.3g} steps, above {_MAX_STEPS}; shorten it or raise run.dt_ms"
+    if e.n_steps > MAX_STEPS:
+        remedy = f"is {float(e.n_steps):.3g} steps, above {MAX_STEPS}; shorten it or raise run.dt_ms"
         yield Problem("run.duration_ms", f"{e.run.duration_ms:g}", remedy)
     if e.network.leak_per_s * dt * 1e-3 > 0.1:
         remedy = f"is too fast for run.dt_ms = {dt:g}; lower one of them"
@@ -53,13 +52,13 @@ def _shapes(e: CodingExperiment) -> Iterator[Problem]:
 
 
 def _phases(e: CodingExperiment) -> Iterator[Problem]:
-    total = 0.0
     last = list(e.phases)[-1]
     for name, phase in e.phases.items():
         key = f"phases.{name}"
-        if phase.duration_ms is None and (name != last or e.trials is not None):
+        if phase.duration_ms is None and phase.does == "learn":
+            yield Problem(f"{key}.duration_ms", "", "is required, for the learning rate changes over it")
+        elif phase.duration_ms is None and (name != last or e.trials is not None):
             yield Problem(f"{key}.duration_ms", "", "is required, for only the last phase lasts to the end of the run")
-        total += phase.duration_ms or 0.0
         if phase.state is not None and len(phase.state) != e.n_dimensions:
             yield Problem(f"{key}.state", str(phase.state), f"must have {e.n_dimensions} components, one a dimension")
         if isinstance(phase.input, FormulaInput) and len(phase.input.c_per_s) != e.n_dimensions:

@@ -38,7 +38,7 @@ def find_structural_problems(experiment: Experiment, volleys: Mapping[str, float
     """
     e = experiment
     problems = [*_references(e), *_subpopulations(e), *_weights(e), *_connections(e)]
-    return [*problems, *_sizes(e, volleys), *_recorders(e)]
+    return [*problems, *_sizes(e, volleys), *_recorders(e), *_health(e)]
 
 
 def _reference(key: str, name: str, known: list[str], what: str) -> Iterator[Problem]:
@@ -141,6 +141,7 @@ def _durations(e: Experiment) -> dict[str, float | None]:
     durations: dict[str, float | None] = {"run.duration_ms": e.run.duration_ms}
     durations |= {"run.checkpoint_every_ms": e.run.checkpoint_every_ms}
     durations |= {"recording.segment_ms": recording.segment_ms, "recording.sample_ms": recording.sample_ms}
+    durations["health.interval_ms"] = e.health.interval_ms
     durations |= {f"neurons.{name}.refractory_ms": neuron.refractory_ms for name, neuron in e.neurons.items()}
     common = {name: p.delay_ms for name, p in e.projections.items() if isinstance(p.delay_ms, float)}
     durations |= {f"projections.{name}.delay_ms": delay for name, delay in common.items()}
@@ -181,7 +182,8 @@ def _times(e: Experiment) -> Iterator[Problem]:
             yield Problem(key, f"{duration:g}", f"is below run.dt_ms = {dt:g}; raise it, or lower dt_ms")
         elif duration is not None and not divides(dt, duration):
             yield Problem(key, f"{duration:g}", f"is not a multiple of run.dt_ms = {dt:g}; choose one that is")
-    sampled: list[tuple[str, float, str, float]] = []
+    checks = ("health.interval_ms", e.health.interval_ms)
+    sampled = [("health.weights_interval_ms", e.health.weights_interval_ms, *checks)]
     sample = ("recording.sample_ms", recording.sample_ms)
     if recording.rates:
         sampled.append(("recording.rates.bin_ms", recording.rates.bin_ms, *sample))
@@ -300,9 +302,7 @@ def _recorders(e: Experiment) -> Iterator[Problem]:
     if recording.weights:
         for name, edges in recording.weights.histogram_mv.items():
             key = f"recording.weights.histogram_mv.{name}"
-            yield from _reference(key, name, list(e.plastic), "plastic projection")
-            if edges[0] >= edges[1]:
-                yield Problem(key, str(edges), "the lower edge is not below the upper; swap them")
+            yield from _range(e, key, name, edges)
         for name, subpopulations in recording.weights.targets.items():
             yield from _reference(f"recording.weights.targets.{name}", name, list(e.plastic), "plastic projection")
             yield from _parts(e, f"recording.weights.targets.{name}", subpopulations)
@@ -314,6 +314,17 @@ def _recorders(e: Experiment) -> Iterator[Problem]:
                 if onto != of:
                     remedy = f"is part of {of}, but {name} goes to {onto}; choose a part of it"
                     yield Problem(f"recording.weights.targets.{name}.{index}", repr(part), remedy)
+
+
+def _health(e: Experiment) -> Iterator[Problem]:
+    for name, bounds in e.health.weights_mv.items():
+        yield from _range(e, f"health.weights_mv.{name}", name, bounds)
+
+
+def _range(e: Experiment, key: str, projection: str, ends: list[float]) -> Iterator[Problem]:
+    yield from _reference(key, projection, list(e.plastic), "plastic projection")
+    if ends[0] >= ends[1]:
+        yield Problem(key, str(ends), "the lower end is not below the upper; swap them")
 
 
 def _parts(e: Experiment, key: str, names: list[str]) -> Iterator[Problem]:

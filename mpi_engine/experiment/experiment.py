@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from math import inf
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
@@ -10,13 +11,15 @@ import tomli_w
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveFloat, model_validator
 
-from mpi_engine.experiment.base import Geometry, Milliseconds, Part, average, highest, steps
+from mpi_engine.experiment.base import Geometry, Milliseconds, Part, average, highest, lowest, steps
 from mpi_engine.experiment.effective import EffectiveTimeConstant
+from mpi_engine.experiment.health import Health
 from mpi_engine.experiment.inputs import Current, Input, OrnsteinUhlenbeck, Poisson, Recorded
 from mpi_engine.experiment.plasticity import Plasticity
 from mpi_engine.experiment.populations import Neuron, Population, Subpopulation
 from mpi_engine.experiment.projections import ExponentialConductance, Projection, Synapse
 from mpi_engine.experiment.recording import Recording
+from mpi_engine.experiment.rules import BoundedRule
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
 """A name that can stand in a path of the run file."""
@@ -106,6 +109,8 @@ class Experiment(Part):
         Parts of populations, named.
     effective_time_constant : EffectiveTimeConstant, optional
         Makes another experiment of this one; see there.
+    health : Health
+        See `Health`.
     recording : Recording
         See `Recording`.
     """
@@ -122,6 +127,7 @@ class Experiment(Part):
     inputs: dict[Name, Input] = {}
     projections: dict[Name, Projection] = {}
     effective_time_constant: EffectiveTimeConstant | None = None
+    health: Health = Health()
     recording: Recording = Recording()
 
     @model_validator(mode="after")
@@ -146,9 +152,14 @@ class Experiment(Part):
         return self.steps(self.run.duration_ms)
 
     @property
+    def neuron_counts(self) -> dict[str, int]:
+        """Size of each population."""
+        return {name: population.size for name, population in self.populations.items()}
+
+    @property
     def n_neurons(self) -> int:
         """N: neurons in all populations, inputs not counted."""
-        return sum(population.size for population in self.populations.values())
+        return sum(self.neuron_counts.values())
 
     @property
     def trains(self) -> dict[str, Poisson | Recorded]:
@@ -168,8 +179,7 @@ class Experiment(Part):
     @property
     def sizes(self) -> dict[str, int]:
         """Size of each population, then of each input train: everything that spikes, in the order of global ids."""
-        populations = {name: population.size for name, population in self.populations.items()}
-        return populations | {name: train.size or 0 for name, train in self.trains.items()}
+        return self.neuron_counts | {name: train.size or 0 for name, train in self.trains.items()}
 
     def members(self, name: str) -> tuple[str, NDArray[np.int64]]:
         """Say who stands behind the name of a population, an input train or a subpopulation.
@@ -267,6 +277,24 @@ class Experiment(Part):
     def initial_weight(self, projection: str) -> float:
         """Mean weight of a projection's synapses as they act, before learning [mV, or 1 for a conductance]."""
         return self.named_weight(projection) * self.weight_scale(projection)
+
+    def healthy_weights(self, projection: str) -> tuple[float, float]:
+        """Lowest and highest healthy weight of a plastic projection, as weights act [mV, or 1 for a conductance].
+
+        As declared in `health.weights_mv`. Otherwise the initial weights and the bounds of the only rule, which an
+        event may pass by what it changes.
+        """
+        p, scale = self.projections[projection], self.weight_scale(projection)
+        if projection in self.health.weights_mv:
+            low, high = sorted(end * scale for end in self.health.weights_mv[projection])
+            return low, high
+        rule = self.plasticity[p.rules[0]]
+        if len(p.rules) > 1 or not isinstance(rule, BoundedRule):
+            return -inf, inf
+        low, high = rule.bounds(scale)
+        beyond = rule.largest_change(self.health.max_rate_hz) * abs(self.weight_unit(projection))
+        initial = [end(p.given_weight) * scale for end in (lowest, highest)]
+        return min(low - beyond, *initial), max(high + beyond, *initial)
 
     @property
     def has_conductances(self) -> bool:

@@ -103,8 +103,9 @@ def parse_experiment(
         experiment = kind.model_validate(table)
     except ValidationError as error:
         problems = [_problem(details, kind) for details in error.errors()]
-        if kind is Experiment:
-            problems += _problems_of_valid_parts(table, error, directory)
+        whole = not any(details["loc"] == (part,) for part in _NAMED_PARTS for details in error.errors())
+        if whole and kind is Experiment:
+            problems += _problems_of_valid_parts(table, error, directory)    # else every reference would be wrong
         raise ExperimentError(_unique(problems), origin) from None
     if isinstance(experiment, CodingExperiment):
         experiment, problems = _resolve_coding(experiment, directory)
@@ -209,7 +210,7 @@ def _problem(details: ErrorDetails, model: type[Experiment]) -> Problem:
     tag = ""
     if location[:1] and location[0] in _TAGGED and len(location) > 2 and kind != "union_tag_not_found":
         tag = location.pop(2)     # by which pydantic chose the kind
-    location = [part for part, following in zip(location, [*location[1:], ""], strict=True) if part != following]
+    location = [part for part, following in zip(location, [*location[1:], None], strict=True) if part != following]
     # members of a union that pydantic tried
     chosen = ("number", "uniform", "normal", "lognormal", "matrix", "formula", "int", "constrained-int")
     location = [part for part in location if part not in chosen and not part.startswith("list[")]
@@ -223,6 +224,8 @@ def _problem(details: ErrorDetails, model: type[Experiment]) -> Problem:
             key, shown = f"{key}.{context['discriminator'].strip(chr(39))}", repr(context["tag"])
     elif kind == "union_tag_not_found":
         key, shown, remedy = f"{key}.{context['discriminator'].strip(chr(39))}", "", "is required; add it"
+    elif kind == "too_short" and isinstance(given, dict):
+        remedy = "is empty; name at least one"
     elif kind == "value_error":
         remedy = str(context["error"])
     else:

@@ -134,6 +134,10 @@ class HebbianHard(PairRule, BoundedRule):
         rate = self.learning_rate_mv * unit
         return PairCoefficients(b_pre=(-rate, 0.0), b_post=(rate, 0.0), w_min=w_min, w_max=w_max)
 
+    def largest_change(self, rate_hz: float) -> float:
+        """Most by which one event changes a weight; see `BoundedRule.largest_change`."""
+        return self.largest_factor * self.learning_rate_mv * max(self.highest_traces(rate_hz).values())
+
 
 class HebbianSoft(PairRule):
     r"""Weight-dependent Hebbian: :math:`w - \eta x_{post} w` and :math:`w + \eta x_{pre} w_{max}`.

@@ -13,7 +13,7 @@ from mpi_engine.experiment.user import UserPart
 from mpi_engine.user import Declaration, RuleModel, try_rule
 
 
-class Triplet(TracingRule, BoundedRule):
+class Triplet(BoundedRule):
     r"""The triplet rule of Pfister & Gerstner (2006), with fast traces x and slow traces y.
 
     .. math::
@@ -29,7 +29,7 @@ class Triplet(TracingRule, BoundedRule):
     tau_x_ms, tau_y_ms : float
         Time constants of y_pre and y_post [ms].
     **others
-        See `TracingRule` and `BoundedRule`.
+        See `BoundedRule`.
     """
 
     rule: Literal["triplet"]
@@ -46,6 +46,13 @@ class Triplet(TracingRule, BoundedRule):
     def traces(self) -> dict[str, float]:
         """Time constants of the traces; see `Rule.traces`."""
         return {"x_pre": self.tau_plus_ms, "x_post": self.tau_minus_ms, "y_pre": self.tau_x_ms, "y_post": self.tau_y_ms}
+
+    def largest_change(self, rate_hz: float) -> float:
+        """Most by which one event changes a weight; see `BoundedRule.largest_change`."""
+        x = self.highest_traces(rate_hz)
+        on_pre = x["x_post"] * (abs(self.a2_minus_mv) + abs(self.a3_minus_mv) * x["y_pre"])
+        on_post = x["x_pre"] * (abs(self.a2_plus_mv) + abs(self.a3_plus_mv) * x["y_post"])
+        return self.largest_factor * max(on_pre, on_post)
 
 
 class Normalisation(Rule):

@@ -61,14 +61,21 @@ class TracingRule(Rule):
 
     pairing: Literal["all_to_all", "nearest_neighbour"] = "all_to_all"
 
+    def highest_traces(self, rate_hz: float) -> dict[str, float]:
+        """Values that traces reach at a spike of neurons that fire regularly at a rate [Hz]."""
+        earlier = 0.0 if self.pairing == "nearest_neighbour" else rate_hz * 1e-3
+        return {name: 1 + earlier * tau_ms for name, tau_ms in self.traces.items()}
 
-class BoundedRule(Rule):
+
+class BoundedRule(TracingRule):
     """A rule with hard bounds: gates, not clips, so that a weight may pass one by an increment.
 
     Parameters
     ----------
     weight_min_mv, weight_max_mv : float, optional
         Bounds [mV], scaled with the projection; there is none where none is given.
+    **others
+        See `TracingRule`.
     """
 
     weight_min_mv: FiniteFloat | None = None
@@ -85,3 +92,12 @@ class BoundedRule(Rule):
         """Lower and upper bound of weights as they act."""
         low, high = self.weight_min_mv, self.weight_max_mv
         return -inf if low is None else low * scale, inf if high is None else high * scale
+
+    def largest_change(self, rate_hz: float) -> float:
+        """Most by which one event changes a weight where no neuron fires faster than a rate [mV, not scaled]."""
+        raise NotImplementedError
+
+    @property
+    def largest_factor(self) -> float:
+        """Largest factor of the learning rate."""
+        return max([1.0, *(change.factor for change in self.schedule)])

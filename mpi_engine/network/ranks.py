@@ -10,13 +10,18 @@ import ctypes
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+T = TypeVar("T")
+
 MESSAGE_BYTES = 2**27
 """Upper bound of a single message."""
+
+DEBUG = "STEELYARD_DEBUG_COLLECTIVES"
+"""Variable of the environment that, if it is 1, has every collective compared before it is called."""
 
 _POLL_S = 0.01
 
@@ -65,7 +70,12 @@ class Ranks:
                 f"the launcher meant {meant} ranks, but this world has size {size}: its MPI and the one of mpi4py "
                 f"({MPI.Get_library_version().splitlines()[0].strip()}) differ; use the mpirun of that MPI"
             )
-        return cls(MPI.COMM_WORLD if size > 1 else None)
+        if size == 1:
+            return cls()
+        if os.environ.get(DEBUG) == "1":
+            from mpi_engine.network.collectives import NumberedCommunicator  # noqa: PLC0415
+            return cls(NumberedCommunicator(MPI.COMM_WORLD))
+        return cls(MPI.COMM_WORLD)
 
     @property
     def is_first(self) -> bool:
@@ -76,6 +86,11 @@ class Ranks:
         """Collective. Wait for all."""
         if self.comm is not None:
             self.comm.Barrier()
+
+    def meet(self, name: str) -> None:
+        """Collective. In the debug mode, make sure that all ranks go into the same compiled code together."""
+        if hasattr(self.comm, "meet"):
+            self.comm.meet(name)
 
     def one_per_node_first(self, action: Callable[[], None]) -> None:
         """Collective. Do something on one rank of each node, then on the others."""
@@ -92,6 +107,21 @@ class Ranks:
         if node.rank > 0:
             action()
         node.Free()
+
+    def on_first(self, action: Callable[[], T]) -> T:
+        """Collective. Do something on rank 0; its result, or its exception, is every rank's."""
+        if self.comm is None:
+            return action()
+        outcome: T | Exception | None = None
+        if self.is_first:
+            try:
+                outcome = action()
+            except Exception as error:
+                outcome = error
+        outcome = self.comm.bcast(outcome)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return cast(T, outcome)
 
     def broadcast(self, value: Any) -> Any:
         """Collective. Give everyone rank 0's Python object."""

@@ -21,7 +21,7 @@ from mpi_engine.dynamics.decoders import (
 )
 from mpi_engine.dynamics.recorders import SpikeRecord
 from mpi_engine.dynamics.signals import Course
-from mpi_engine.dynamics.slow import Basis
+from mpi_engine.dynamics.slow import UNHEALTHY, Basis
 from mpi_engine.dynamics.teaching import TeacherError
 from mpi_engine.experiment import ExperimentError, Problem
 from mpi_engine.experiment.coding import NEURONS, CodingExperiment, Stage
@@ -32,8 +32,9 @@ from mpi_engine.network.streams import stream_key
 from mpi_engine.output import coding_layout as layout
 from mpi_engine.output.layout import Record
 from mpi_engine.run.coding_recording import CurrentRecorder, StateRecorder, WeightRecorder
+from mpi_engine.run.health import UnhealthyError
 from mpi_engine.run.recording import SpikeRecorder
-from mpi_engine.run.state import Common, Read, Variable, of_neurons
+from mpi_engine.run.state import Common, Read, Synapses, Variable, of_neurons
 from mpi_engine.run.stepping import Stepping, require_same_build
 
 BASIS = "basis"
@@ -78,6 +79,8 @@ class CodingSimulation(Stepping):
         self._build()
         most, K = e.network.spikes_per_step, e.n_dimensions
         self.exchange = make_consensus(self.ranks, K + self.currents.chosen.ids.size, e.network.basis.size, most)
+        self._x, self._noise = self.course.state_at(0)
+        self.state = self._find_state()
         n_mine = self.currents.chosen.local.size
         self._scratch = Scratch(np.zeros(K), np.zeros(K), np.zeros(K), np.zeros(most, np.int64), np.zeros(n_mine))
 
@@ -204,6 +207,8 @@ class CodingSimulation(Stepping):
         ------
         ExperimentError
             If the teacher diverges.
+        UnhealthyError
+            If the learned drift leaves the range in which it can be summed.
         """
         status = 0
         while self.step < last and status == 0 and not self.is_full:
@@ -213,6 +218,13 @@ class CodingSimulation(Stepping):
             self.step, status = self._call_block(end)
             self.weights.visit(begin, self.step, self.course.window)
             self._note_events()
+        self._x[:], self._noise[:] = self.course.state_at(self.step)
+        if status & UNHEALTHY:
+            time_ms, limit = self.step * self.experiment.run.dt_ms, self.exchange.limit[0]
+            raise UnhealthyError(
+                f"unhealthy at {time_ms:.10g} ms, step {self.step}: a term of the learned drift is not a number, or "
+                f"beyond {limit:g} /s; lower learning_rate_per_s2, or scale the teacher so that its state is about 1"
+            )
         return status
 
     def _prepare(self) -> None:
@@ -284,18 +296,17 @@ class CodingSimulation(Stepping):
         self.recorded = self.step
         return records
 
-    def _state(self) -> list[Variable]:
+    def _find_state(self) -> list[Variable]:
         """List the variables of the network's state, the recorders' included."""
         e, basis, common = self.experiment, self.basis, self._common
         n_neurons, n_units = e.network.size, e.network.basis.size
-        x, noise = self.course.state_at(self.step)
         state: list[Variable] = [
             of_neurons("/coding/V", self.neurons.V, self._first, n_neurons),
             common("/coding/readout", self.neurons.readout),
             common("/coding/drift", self.neurons.drift),
             common("/coding/late", self.neurons.late),
-            common("/coding/teacher", x),
-            common("/coding/noise", noise),
+            common("/coding/teacher", self._x),
+            common("/coding/noise", self._noise),
             common("/progress", self.progress),
         ]
         if basis.weights.shape[0]:
@@ -315,15 +326,18 @@ class CodingSimulation(Stepping):
 
     def save(self) -> list[Record]:
         """Collective. The whole dynamic state after the last step, right after its records were taken."""
-        return [variable.record() for variable in self._state()]
+        return [variable.record() for variable in self.state]
+
+    def present_synapses(self) -> list[Synapses]:
+        """List weights by synapse that have bounds: slow weights have none."""
+        return []
 
     def restore(self, read: Read) -> None:
         """Collective. Take over a saved state of this network, before the first step; see `Stepping.restore`."""
-        state = {variable.path: variable for variable in self._state()}
-        for variable in state.values():
+        for variable in self.state:
             variable.restore(read)
         self.step = self.recorded = int(self.progress[0])
-        self.course.go_on_from(self.step, state["/coding/teacher"].values, state["/coding/noise"].values)
+        self.course.go_on_from(self.step, self._x, self._noise)
         self._stage_began = (self.step, int(self.progress[1]))
         for recorder in (self.states, self.currents):
             recorder.stand_at(self.step)

@@ -80,7 +80,7 @@ class RunDirectory:
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if found := _what_is_in(path):
+            if found := what_is_in(path):
                 raise DirectoryError(f"output directory = {path}: {found}")
             claimed = cls(path)
             if parent is not None:
@@ -132,7 +132,7 @@ class RunDirectory:
 
     def _remove_stale_lock(self) -> None:
         """Take the lock from a job that is dead; nobody else does so at the same time."""
-        if holder := _living_holder(self.path):
+        if holder := living_holder(self.path):
             raise DirectoryError(f"run directory = {self.path}: is held by {holder}; wait for its end, or stop it")
         guard = self.path / _TAKEOVER
         with suppress(OSError):
@@ -143,7 +143,7 @@ class RunDirectory:
         except OSError:
             raise DirectoryError(f"run directory = {self.path}: another job is taking it over; wait for it") from None
         try:
-            if not _living_holder(self.path):
+            if not living_holder(self.path):
                 self._lock.unlink(missing_ok=True)
         finally:
             guard.unlink(missing_ok=True)
@@ -163,7 +163,7 @@ def _this_job() -> dict[str, Any]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "started": started, "job": job}
 
 
-def _what_is_in(path: Path) -> str:
+def what_is_in(path: Path) -> str:
     """Say what a new run finds in its directory, and what to do; empty if nothing but what a killed job left."""
     if (path / RUN_FILE).exists():
         return (
@@ -177,7 +177,7 @@ def _what_is_in(path: Path) -> str:
     return ""
 
 
-def _living_holder(path: Path) -> str:
+def living_holder(path: Path) -> str:
     """Name the job that holds a directory; empty if it is dead.
 
     A job on this host is asked for by its process; one on another host is dead when its heartbeat has stopped.

@@ -19,10 +19,12 @@ from mpi_engine.output.segments import consolidate, seal
 from mpi_engine.output.writers import Writer, choose_writer
 from mpi_engine.run.coding import CodingSimulation
 from mpi_engine.run.directory import DirectoryError, RunDirectory, read_parent
+from mpi_engine.run.health import Health, UnhealthyError, write_dump
 from mpi_engine.run.resumption import change_experiment, find_start, finished_step
 from mpi_engine.run.simulation import Simulation
 from mpi_engine.run.stepping import Stepping
-from mpi_engine.run.watcher import CHECKPOINT, STOP, Watcher
+from mpi_engine.run.walltime import WallTime
+from mpi_engine.run.watcher import CHECKPOINT, STOP, WATCHDOG_S, Watcher
 
 WriterName = Literal["parallel", "gather"]
 
@@ -43,7 +45,12 @@ class Timings(dict[str, float]):
 
 
 def run(
-    experiment: Experiment, directory: Path, ranks: Ranks | None = None, writer: WriterName | None = None
+    experiment: Experiment,
+    directory: Path,
+    ranks: Ranks | None = None,
+    writer: WriterName | None = None,
+    wall_time: WallTime | None = None,
+    watchdog_s: float = WATCHDOG_S,
 ) -> Path | None:
     """Collective. Run an experiment into a new directory.
 
@@ -57,6 +64,10 @@ def run(
         Who takes part; one rank if not given.
     writer : {"parallel", "gather"}, optional
         How the ranks write; parallel where h5py can, if not given.
+    wall_time : WallTime, optional
+        The time limit, before which the run stops.
+    watchdog_s : float
+        See `Watcher`.
 
     Returns
     -------
@@ -73,12 +84,17 @@ def run(
     ranks = ranks or Ranks()
     chosen = choose_writer(ranks.comm, writer)
     claimed = _on_first(lambda: RunDirectory.new(directory, experiment), ranks)
-    with _held(claimed) as watcher:
+    with _held(claimed, Watcher(claimed, ranks, wall_time, watchdog_s)) as watcher:
         return Job(experiment, directory, ranks, chosen, watcher).go_on(None)
 
 
 def resume(
-    directory: Path, overrides: Sequence[str] = (), ranks: Ranks | None = None, writer: WriterName | None = None
+    directory: Path,
+    overrides: Sequence[str] = (),
+    ranks: Ranks | None = None,
+    writer: WriterName | None = None,
+    wall_time: WallTime | None = None,
+    watchdog_s: float = WATCHDOG_S,
 ) -> Path | None:
     """Collective. Go on with a run from its last good checkpoint, on any number of ranks.
 
@@ -90,7 +106,7 @@ def resume(
         The run directory.
     overrides : sequence of str
         Settings like ``run.duration_ms=2000``; see `change_experiment`.
-    ranks, writer
+    ranks, writer, wall_time, watchdog_s
         See `run`.
 
     Returns
@@ -112,7 +128,7 @@ def resume(
     ranks = ranks or Ranks()
     chosen = choose_writer(ranks.comm, writer)
     claimed = _on_first(lambda: RunDirectory.existing(directory), ranks)
-    with _held(claimed) as watcher:
+    with _held(claimed, Watcher(claimed, ranks, wall_time, watchdog_s)) as watcher:
         experiment = chosen.on_root(lambda: change_experiment(directory, overrides))
         job = Job(experiment, directory, ranks, chosen, watcher)
         ended = chosen.on_root(lambda: finished_step(directory))
@@ -150,11 +166,14 @@ class Job:
         """Collective. Run to the end, from a checkpoint or from the first step; return as `run` does."""
         if checkpoint is None or checkpoint.step < self._experiment.n_steps:
             simulation = self._prepare(checkpoint)
-            self._advance(simulation)
-            if simulation.step < self._experiment.n_steps:
+            if simulation is not None:
+                self._advance_in_health(simulation)
+            if simulation is None or simulation.step < self._experiment.n_steps:
+                reason = self._watcher.why_to_stop()
                 self._watcher.enter("stopped")
-                log.warning("stopped at step %d of %d, with a checkpoint; go on with: steelyard resume %s",
-                            simulation.step, self._experiment.n_steps, self._directory)
+                where = "before the first step" if simulation is None else f"at step {simulation.step}"
+                log.warning("stopped %s of %d by %s; go on with: steelyard resume %s", where,
+                            self._experiment.n_steps, reason, self._directory)
                 return None
         return self.finish()
 
@@ -168,26 +187,48 @@ class Job:
         self._watcher.enter("done")
         return path
 
-    def _prepare(self, checkpoint: Checkpoint | None) -> Stepping:
-        """Collective. Build and compile the simulation, and put it at its first step or at a checkpoint."""
+    def _prepare(self, checkpoint: Checkpoint | None) -> Stepping | None:
+        """Collective. Build and compile the simulation, and put it at its first step or at a checkpoint.
+
+        Returns
+        -------
+        Stepping or None
+            None if a stop is agreed upon before there is anything to save.
+        """
         e, ranks = self._experiment, self._ranks
         for warning in find_warnings(e):
             log.warning("%s", warning)
         log.info("building %s neurons on %d ranks", f"{e.n_neurons:,}", ranks.size)
         with self._timings.phase("build"):
             simulation = CodingSimulation(e, ranks) if isinstance(e, CodingExperiment) else Simulation(e, ranks)
+            self._health = Health(simulation)
         log.info("built %s synapses in %.1f s", f"{simulation.n_synapses:,}", self._timings["build"])
+        if self._watcher.why_to_stop():
+            return None
         self._watcher.enter("compiling", simulation)
         log.info("compiling the step, or loading it from the cache")
         with self._timings.phase("compile"):
             simulation.compile()
         log.info("compiled in %.1f s; this is not counted as running time", self._timings["compile"])
+        if self._watcher.why_to_stop():
+            return None
         if checkpoint is None:
             simulation.start()
         else:
             simulation.restore(checkpoint.read)
             log.info("going on from %s", checkpoint.path)
         return simulation
+
+    def _advance_in_health(self, simulation: Stepping) -> None:
+        """Collective. Advance; where the state is unhealthy, save it beside the last checkpoint, which stays."""
+        try:
+            self._advance(simulation)
+        except UnhealthyError as verdict:
+            if simulation.recorded < simulation.step:
+                self._seal(simulation, simulation.recorded)
+            write_dump(self._writer, self._directory, simulation, verdict)
+            log.error("%s", verdict)
+            raise
 
     def _advance(self, simulation: Stepping) -> None:
         """Collective. Advance to the end, or to where a stop is agreed upon, and save what was recorded and the state.
@@ -203,23 +244,27 @@ class Job:
             edges = [(first // length + 1) * length for length in (segment, every)]
             self._watcher.enter("running", simulation)
             with self._timings.phase("run"):
-                status = simulation.advance(min(*edges, e.n_steps))
-            self._watcher.enter("writing")
-            with self._timings.phase("write"):
-                seal(self._writer, self._directory, first, simulation.step, e.run.dt_ms, simulation.take_records())
+                status = self._health.advance(min(*edges, e.n_steps))
+            self._seal(simulation, first)
             if status & (STOP | CHECKPOINT) or simulation.step % every == 0 or simulation.step == e.n_steps:
+                self._health.check_all()
                 self._checkpoint(simulation)
         done_s = (simulation.step - first_of_all) * e.run.dt_ms * 1e-3
         log.info("ran %.1f s in %.1f s (%.2f biological seconds a second), written in %.1f s", done_s,
                  self._timings["run"], done_s / self._timings["run"], self._timings["write"])
+
+    def _seal(self, simulation: Stepping, first: int) -> None:
+        """Collective. Seal the segment that begins after a step."""
+        self._watcher.enter("writing")
+        with self._timings.phase("write"):
+            dt_ms = self._experiment.run.dt_ms
+            seal(self._writer, self._directory, first, simulation.step, dt_ms, simulation.take_records())
 
     def _checkpoint(self, simulation: Stepping) -> None:
         self._watcher.enter("checkpointing")
         with self._timings.phase("checkpoint"):
             state = simulation.save()
             write_checkpoint(self._writer, self._directory, simulation.step, self._experiment, build(), state)
-        simulation.exchange.status[0] &= ~CHECKPOINT
-        self._watcher.note_checkpoint()
 
 
 def _on_first(claim: Callable[[], RunDirectory], ranks: Ranks) -> RunDirectory | None:
@@ -237,10 +282,10 @@ def _on_first(claim: Callable[[], RunDirectory], ranks: Ranks) -> RunDirectory |
 
 
 @contextmanager
-def _held(directory: RunDirectory | None) -> Iterator[Watcher]:
+def _held(directory: RunDirectory | None, watcher: Watcher) -> Iterator[Watcher]:
     """Watch over a claimed directory, with its log, and let go of it in the end."""
     try:
-        with _log_file(directory), Watcher(directory) as watcher:
+        with _log_file(directory), watcher:
             yield watcher
     finally:
         if directory is not None:

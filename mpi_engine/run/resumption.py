@@ -9,12 +9,12 @@ from pathlib import Path
 
 from mpi_engine.compiled import build
 from mpi_engine.experiment import (
-    CONTINUABLE,
     Experiment,
     ExperimentError,
     Problem,
     find_changes,
     load_experiment,
+    may_change,
     parse_experiment,
 )
 from mpi_engine.output.checkpoints import CHECKPOINTS, Checkpoint, checkpoints, find_checkpoint_damage
@@ -46,7 +46,7 @@ def refuse_changes(run_dir: Path, old: Experiment, new: Experiment) -> None:
     remedy = f"cannot change within a run; make a branch of it: steelyard branch {run_dir} --at latest -o NEW --set"
     problems = [
         Problem(key, repr(value), f"{remedy} {key}={value}")
-        for key, value in find_changes(old, new).items() if key not in CONTINUABLE
+        for key, value in find_changes(old, new).items() if not may_change(key)
     ]
     if problems:
         raise ExperimentError(problems, str(run_dir / EXPERIMENT_FILE))

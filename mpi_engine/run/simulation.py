@@ -150,6 +150,7 @@ class Simulation(Stepping):
         for trains in self.trains.values():
             trains.start_at(self.step + 1)
         self._fill_trains(self.step + 1)
+        self.ranks.meet("prime")
         self._kernels.prime(self.step, self.exchange, *self._spikers())
 
     def save(self) -> list[Record]:
@@ -158,14 +159,17 @@ class Simulation(Stepping):
         All postsynaptic spikes are applied first, so that it need not be saved which row has seen which. Weights that
         change between spikes are saved as of their last one, and as they are now.
         """
-        now = {name: self.present_weights(name) for name in self.experiment.plastic}
+        now = self.present_synapses()
         records = [variable.record() for variable in self.state]
-        for variable in self.state:
-            if isinstance(variable, Synapses) and now[variable.name] is not variable.values:
-                present = replace(variable, path=f"{variable.path}_now", values=now[variable.name])
-                records.append(present.record())
+        records += [replace(synapses, path=f"{synapses.path}_now").record()
+                    for synapses in now if self.plan.learning.drifts(synapses.name)]
         recorded = Common.of("/recorded", np.array([self.recorded]), self.ranks)
         return [*records, recorded.record()]
+
+    def present_synapses(self) -> list[Synapses]:
+        """Plastic weights up to date to the last step; see `Stepping.present_synapses`."""
+        return [replace(variable, values=self.present_weights(variable.name))
+                for variable in self.state if isinstance(variable, Synapses)]
 
     def restore(self, read: Read) -> None:
         """Collective. Take over a saved state of this network, before the first step; see `Stepping.restore`."""
@@ -200,6 +204,7 @@ class Simulation(Stepping):
             ready = self._fill_trains(self.step + 2)
             end = min(end, ready - 1)
             arguments = self._arguments()
+            self.ranks.meet("block")
             self.step, status = self._kernels.block(self.step + 1, end, self.neurons.clock, self.exchange, *arguments)
             self._note_events()
         return status

@@ -96,6 +96,11 @@ class Synapses(Variable):
     name: str
     projection: PlasticProjection
 
+    def ends(self, synapses: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Ids of the sources, and local indices of the targets, of synapses given by their places in memory."""
+        sources = np.searchsorted(self.projection.row_start, synapses, side="right") - 1
+        return sources, self.projection.targets[synapses].astype(np.int64)
+
     def give(self) -> NDArray[Any]:
         """Numbers of this rank's synapses, by target, then source."""
         rows = np.empty_like(self.values)

@@ -13,7 +13,7 @@ from mpi_engine.experiment import Experiment
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import LaunchError, Ranks
 from mpi_engine.output.layout import Record
-from mpi_engine.run.state import Read, Variable
+from mpi_engine.run.state import Read, Synapses, Variable
 
 
 class Stepping(ABC):
@@ -85,6 +85,10 @@ class Stepping(ABC):
         list of Record
             In the order of global ids, the same on any number of ranks.
         """
+
+    @abstractmethod
+    def present_synapses(self) -> list[Synapses]:
+        """What is learned, by synapse, up to date to the last step."""
 
     @abstractmethod
     def restore(self, read: Read) -> None:

@@ -1,37 +1,58 @@
-"""The watcher: a thread beside the loop that owns signals, the heartbeat and the progress line.
+"""The watcher: a thread beside the loop that owns signals, the clock, the heartbeat and the progress line.
 
 A block runs for many steps without Python, and without the interpreter's lock. The watcher reads the counters that the
 block leaves in memory, and sets the status word that its next exchange carries to everyone, so that all ranks stop
-after the same step, whatever the block's length.
+after the same step, whatever the block's length. Between blocks the ranks ask each other: see `Watcher.why_to_stop`.
 """
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import select
 import signal
 import socket
+import sys
 import threading
 import time
+import traceback
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import psutil
 
-from mpi_engine.run.directory import RunDirectory
-from mpi_engine.run.stepping import Stepping
+from mpi_engine.network.ranks import Ranks
+from mpi_engine.run.walltime import WRITES, WallTime
+
+if TYPE_CHECKING:    # this module is loaded before MPI, h5py after it
+    from mpi_engine.run.directory import RunDirectory
+    from mpi_engine.run.stepping import Stepping
 
 STOP, CHECKPOINT, UNHEALTHY = 1, 2, 4
-"""Status words, or-ed: stop after this step with a checkpoint; write one and go on; stop because something is wrong."""
+"""Status words: stop after this step; write a checkpoint after it and go on; stop, something is wrong."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Signals that ask for a stop; a second one ends the process at once."""
+
+STOP_FILE = "stop"
+"""A file of this name in the run directory asks for a stop too."""
+
+WATCHDOG_S = 600.0
+"""Where nothing is finished for so long [s], a rank shows what it waits for, if nobody says otherwise."""
+
+_ONE_REQUEST_S = 1.0
+"""Signals within so long [s] after the first are the same request: a launcher may pass one on along two ways."""
 
 _HEARTBEAT_S = 0.5
 _FIRST_LINE_S, _LONGEST_LINE_S = 2.0, 60.0
 
 log = logging.getLogger("steelyard")
+
+
+def hold_signals() -> None:
+    """Keep signals that ask for a stop waiting until a watcher takes them."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
 
 
 class Watcher:
@@ -40,31 +61,48 @@ class Watcher:
     Parameters
     ----------
     directory : RunDirectory, optional
-        Where the heartbeat goes; on rank 0 only.
+        Where the heartbeat goes; on rank 0 only, whose clock decides for all.
+    ranks : Ranks
+        Who takes part.
+    wall_time : WallTime, optional
+        The job's time limit.
+    watchdog_s : float
+        Time [s] without a finished step, or phase, after which this rank's stacks are printed, once.
     """
 
-    def __init__(self, directory: RunDirectory | None) -> None:
-        self._directory = directory
+    def __init__(
+        self,
+        directory: RunDirectory | None,
+        ranks: Ranks,
+        wall_time: WallTime | None = None,
+        watchdog_s: float = WATCHDOG_S,
+    ) -> None:
+        self._directory, self._ranks, self._watchdog_s = directory, ranks, watchdog_s
+        self._wall_time = wall_time if ranks.is_first else None
         self._simulation: Stepping | None = None
-        self._phase = "building"
+        self._phase, self._entered_at = "building", time.monotonic()
         self._running_since: tuple[float, int] | None = None
-        self._last_checkpoint = time.monotonic()
         self._last_status: dict[str, Any] = {}
+        self._word, self._word_lock = 0, threading.Lock()
+        self._reason: str | None = None
+        self._first_signal_at: float | None = None
+        self._checkpoint_at = time.monotonic()
+        self._finished, self._finished_at, self._stalled = ("", -1), time.monotonic(), False
         self._done = threading.Event()
         self._signals, self._wakeup = socket.socketpair()
         self._handlers: dict[int, Any] = {}
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
-        self.stop_signal: int | None = None
 
     def __enter__(self) -> Self:
         """Start to watch."""
         self._signals.setblocking(False)
         self._wakeup.setblocking(False)
-        signal.set_wakeup_fd(self._wakeup.fileno())
+        signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
         for number in SIGNALS:
             # the thread hears of the signal at once; Python's own handler would wait for the end of the block
             self._handlers[number] = signal.signal(number, lambda *_: None)
         self._thread.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return self
 
     def __exit__(
@@ -76,60 +114,123 @@ class Watcher:
         self._done.set()
         self._wakeup.send(b"\0")
         self._thread.join()
+        faulthandler.cancel_dump_traceback_later()
         signal.set_wakeup_fd(-1)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._beat()
 
     def enter(self, phase: str, simulation: Stepping | None = None) -> None:
-        """Say what the rank does now; with a simulation, watch that from now on."""
+        """Say what the rank does from now on; with a simulation, watch that.
+
+        What a write took is what the time limit leaves for the next; after a checkpoint none is wanted for a while.
+        """
+        left, took_s = self._phase, time.monotonic() - self._entered_at
+        if self._wall_time is not None and left in WRITES:
+            self._wall_time.note_duration(left, took_s)
         self._simulation = simulation or self._simulation
-        self._phase = phase
+        self._phase, self._entered_at = phase, time.monotonic()
         if phase == "running" and self._running_since is None and self._simulation is not None:
             self._running_since = (time.monotonic(), self._simulation.step)
-            self.note_checkpoint()
-        self._pass_on()
+            self._checkpoint_at = time.monotonic()
+            if self._wall_time is not None:
+                self._wall_time.begin()
+        if left == "checkpointing":
+            self._checkpoint_at = time.monotonic()
+            self._set_word(0, clear=CHECKPOINT)
+        else:
+            self._set_word(0)
 
-    def note_checkpoint(self) -> None:
-        """Count the time to the next checkpoint from now."""
-        self._last_checkpoint = time.monotonic()
+    def why_to_stop(self) -> str | None:
+        """Collective. Say why all ranks should stop, if any of them has been asked to.
+
+        Returns
+        -------
+        str or None
+            What was asked for on the lowest such rank.
+        """
+        return next((reason for reason in self._ranks.gather(self._reason) if reason is not None), None)
 
     def _watch(self) -> None:
-        next_line, line_interval = time.monotonic() + _FIRST_LINE_S, _FIRST_LINE_S
-        while not self._done.is_set():
-            readable, _, _ = select.select([self._signals], [], [], _HEARTBEAT_S)
-            if readable:
-                self._heed(self._signals.recv(64))
-            try:
-                self._beat()
-            except OSError as error:     # a full disk must not end the watch for signals
-                log.warning("no heartbeat: %s", error)
-            self._ask_for_checkpoint()
-            if self._phase == "running" and time.monotonic() >= next_line:
-                self._log_progress()
-                line_interval = min(2 * line_interval, _LONGEST_LINE_S)
-                next_line = time.monotonic() + line_interval
+        try:
+            next_line, line_interval = time.monotonic() + _FIRST_LINE_S, _FIRST_LINE_S
+            while not self._done.is_set():
+                readable, _, _ = select.select([self._signals], [], [], _HEARTBEAT_S)
+                if readable:
+                    self._heed(self._signals.recv(64))
+                self._look_for_stall()
+                try:
+                    self._look_at_clock()
+                    self._look_for_file()
+                    self._beat()
+                except OSError as error:     # a full disk must not end the watch for signals
+                    log.warning("no heartbeat: %s", error)
+                if self._phase == "running" and time.monotonic() >= next_line:
+                    self._log_progress()
+                    line_interval = min(2 * line_interval, _LONGEST_LINE_S)
+                    next_line = time.monotonic() + line_interval
+        except Exception:    # nobody would hear of a signal any more
+            print(f"steelyard: rank {self._ranks.rank} cannot watch\n{traceback.format_exc()}", file=sys.stderr,
+                  flush=True)
+            os._exit(70)
 
     def _heed(self, numbers: bytes) -> None:
         for number in numbers:
             if number not in SIGNALS:
                 continue
-            if self.stop_signal is not None:
+            name, now = signal.Signals(number).name, time.monotonic()
+            if self._first_signal_at is None:
+                self._first_signal_at = now
+                self._stop_for(f"{name} to rank {self._ranks.rank}")
+            elif now - self._first_signal_at > _ONE_REQUEST_S:
                 os._exit(128 + number)
-            self.stop_signal = number
-            log.warning("%s: stopping after this step; a second signal stops at once", signal.Signals(number).name)
-            self._pass_on()
 
-    def _pass_on(self) -> None:
-        if self.stop_signal is not None and self._simulation is not None:
-            self._simulation.exchange.status[0] |= STOP
-
-    def _ask_for_checkpoint(self) -> None:
-        """Raise the status word on rank 0 when the last checkpoint is too long ago."""
-        if self._directory is None or self._simulation is None or self._phase != "running":
+    def _look_at_clock(self) -> None:
+        wall_time, simulation = self._wall_time, self._simulation
+        if wall_time is not None and wall_time.is_up:
+            self._stop_for(f"the time limit, {wall_time.left_s:.0f} s away")
+        if simulation is None or not self._ranks.is_first or self._phase != "running":
             return
-        if time.monotonic() - self._last_checkpoint > self._simulation.experiment.run.checkpoint_every_wall_s:
-            self._simulation.exchange.status[0] |= CHECKPOINT
+        if time.monotonic() - self._checkpoint_at >= simulation.experiment.run.checkpoint_every_wall_s:
+            self._set_word(CHECKPOINT)
+
+    def _look_for_file(self) -> None:
+        if self._directory is None:
+            return
+        request = self._directory.path / STOP_FILE
+        if request.exists():
+            request.unlink()
+            self._stop_for("steelyard stop")
+
+    def _stop_for(self, reason: str) -> None:
+        """Ask all ranks for a stop, unless that was done."""
+        if self._reason is None and self._phase not in ("finishing", "stopped", "done"):
+            self._reason = reason
+            log.warning("%s: stopping after this step; a second signal stops at once", reason)
+            self._set_word(STOP)
+
+    def _set_word(self, word: int, clear: int = 0) -> None:
+        """Raise a status word of this rank and clear another, from either thread."""
+        with self._word_lock:
+            self._word = (self._word | word) & ~clear
+            if self._simulation is not None:
+                status = self._simulation.exchange.status
+                status[0] = (status[0] & ~(STOP | CHECKPOINT)) | self._word
+
+    def _look_for_stall(self) -> None:
+        """Print this rank's stacks where nothing has been finished for too long."""
+        step = -1 if self._simulation is None else int(self._simulation.progress[0])
+        finished = (self._phase, step)
+        if finished != self._finished:
+            self._finished, self._finished_at, self._stalled = finished, time.monotonic(), False
+            # prints them too where this thread is kept from running
+            faulthandler.dump_traceback_later(self._watchdog_s + 2 * _HEARTBEAT_S, file=sys.__stderr__)
+        elif not self._stalled and time.monotonic() - self._finished_at >= self._watchdog_s:
+            self._stalled = True
+            faulthandler.cancel_dump_traceback_later()
+            log.error("rank %d has finished nothing for %g s while %s; its stacks are on standard error",
+                      self._ranks.rank, self._watchdog_s, self._phase)
+            faulthandler.dump_traceback(file=sys.__stderr__)
 
     def _beat(self) -> None:
         if self._directory is not None:

@@ -10,9 +10,14 @@ import pytest
 
 from mpi_engine.experiment import ExperimentError, parse_experiment
 from mpi_engine.run.coding import CodingSimulation
+from mpi_engine.run.health import UnhealthyError
 from tests.unit.coding_twin import CodingTwin, signals_of
 
 Table = dict[str, Any]
+
+STRUCTURED = {"size": 40, "gains": [0.5, 2.0], "offset": 1.5}
+
+DENSE = STRUCTURED | {"kind": "dense"}
 
 WANDERING = {"kind": "ornstein_uhlenbeck", "std_per_s": 3.0, "tau_ms": 100.0}
 
@@ -24,7 +29,7 @@ def make(**changes: Any) -> Table:
         "seed": 3,
         "run": {"duration_ms": 400.0},
         "teacher": {"kind": "oscillator", "frequency_hz": 1.5},
-        "network": {"size": 60, "decoder": {"kind": "random", "norm": 0.08}, "basis": {"size": 40, "gains": [0.5, 2.0], "offset": 1.5}},
+        "network": {"size": 60, "decoder": {"kind": "random", "norm": 0.08}, "basis": STRUCTURED},
         "phases": {
             "learn": {"does": "learn", "duration_ms": 200.0, "feedback_per_s": {"geometric": [100.0, 60.0]},
                       "learning_rate_per_s2": {"geometric": [30.0, 5.0]}, "input": WANDERING},
@@ -59,13 +64,13 @@ def spikes_of(simulation: CodingSimulation, steps: int) -> tuple[np.ndarray, np.
 NETWORKS: dict[str, Table] = {
     "factored": {},
     "the leak is learned too": {"network": {"compensates_leak": False, "linear_cost": 0.1}},
-    "dense basis": {"network": {"basis": {"kind": "dense", "size": 40, "gains": [0.5, 2.0], "offset": 1.5}}},
+    "dense basis": {"network": {"basis": DENSE}},
     "per synapse, sparse, from random weights, with decay": {
         "learning": {"form": "per_synapse", "initial_std_per_s": 3.0, "density": 0.4, "decay_per_s": 0.5}
     },
     "per synapse, dense basis": {
         "learning": {"form": "per_synapse"},
-        "network": {"basis": {"kind": "dense", "size": 40, "gains": [0.5, 2.0], "offset": 1.5}},
+        "network": {"basis": DENSE},
     },
     "several spikes a step": {"network": {"spikes_per_step": 4, "noise": 0.8}},
     "lateral delay": {"network": {"lateral_delay_ms": 0.3, "noise": 0.3}},
@@ -162,7 +167,8 @@ def test_feedback_makes_the_readout_follow() -> None:
     np.testing.assert_array_equal(error, records["/coding/state/x"] - records["/coding/state/xhat"])
     assert error.shape == (1000, 2)
     assert np.sqrt((error[200:] ** 2).sum(axis=1).mean()) < 2 * 0.08
-    free = started(table | {"phases": {"free": {"does": "run"}}, "network": table["network"] | {"compensates_leak": False}})
+    alone = {"phases": {"free": {"does": "run"}}, "network": table["network"] | {"compensates_leak": False}}
+    free = started(table | alone)
     assert free.advance(10_000) == 0
     assert np.abs(free.neurons.readout).max() < 2 * 0.08
 
@@ -220,11 +226,12 @@ def test_a_number_out_of_range_ends_the_run() -> None:
     """An overflow of the sums raises the status word of ill health; it is no wrong number."""
     simulation = started(make())
     simulation.basis.theta[0, 3] = 1e7
-    assert simulation.advance(4000) == 4
-    assert simulation.step <= 2
+    with pytest.raises(UnhealthyError, match=r"unhealthy at .* ms, step 1: .*learning_rate_per_s2"):
+        simulation.advance(4000)
     simulation = started(make())
     simulation.basis.theta[1, 0] = np.nan
-    assert simulation.advance(4000) == 4
+    with pytest.raises(UnhealthyError, match="not a number"):
+        simulation.advance(4000)
 
 
 def test_saturation_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,63 @@
+"""An exception on any rank in any phase ends the whole job within seconds, and says once where it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from tests.reliability.engines import befallen, engine
+
+WITHIN_S = 40.0
+"""Four times what is promised, for a machine that does other things."""
+
+PHASES = ("building", "compiling", "running", "writing", "checkpointing", "finishing")
+
+pytestmark = pytest.mark.timeout(3600)
+
+
+def fail(phase: str, rank: int, ranks: int, table: dict[str, Any], tmp_path: Path) -> None:
+    """Inject an exception, and look at the end."""
+    file, note = tmp_path / "experiment.toml", tmp_path / "note"
+    file.write_text(tomli_w.dumps(table))
+    end = befallen("raise", phase, rank, ranks, note, "run", file, "-o", tmp_path / "run")
+    assert end.at - float(note.read_text()) < WITHIN_S
+    assert end.code not in (0, 2, 75)
+    assert end.err.count("Traceback (most recent call last)") == 1, end.err
+    assert f"steelyard: rank {rank} of {ranks} failed" in end.err
+    assert "RuntimeError: injected" in end.err
+    assert not (tmp_path / "run" / "run.h5").exists()
+
+
+SHORT = {"run": {"duration_ms": 20.0}, "recording": {"segment_ms": 10.0}}
+
+
+@pytest.mark.parametrize(("phase", "rank"), list(zip(PHASES, (2, 1, 0, 1, 2, 0), strict=True)))
+def test_an_exception_ends_all_ranks(
+    phase: str, rank: int, small_experiment: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    fail(phase, rank, 3, small_experiment(**SHORT), tmp_path)
+
+
+@pytest.mark.science
+@pytest.mark.parametrize("rank", range(4))
+@pytest.mark.parametrize("phase", PHASES)
+def test_an_exception_on_every_rank(
+    phase: str, rank: int, small_experiment: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    fail(phase, rank, 4, small_experiment(**SHORT), tmp_path)
+
+
+def test_a_job_step_whose_ranks_do_not_see_each_other_is_refused(
+    small_experiment: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    file = tmp_path / "experiment.toml"
+    file.write_text(tomli_w.dumps(small_experiment(**SHORT)))
+    end = engine(1, "run", file, "-o", tmp_path / "run", env={"SLURM_STEP_NUM_TASKS": "4"})
+    assert end.code == 2
+    [line] = end.err.splitlines()
+    assert line.startswith("steelyard: the launcher meant 4 ranks, but this world has size 1")
+    assert not (tmp_path / "run").exists()
