@@ -133,9 +133,9 @@ def test_one_file_from_any_number_of_ranks(
     network: str, experiment_file: Callable[[str], Path], mpirun: Mpirun, tmp_path: Path
 ) -> None:
     path = experiment_file(network)
-    every = network == "plastic and correlated"
-    for ranks in (1, 2, 3, 4, 5, 7, 8) if every else (1, 3, 8):
-        for writer in ("parallel", "gather") if every and ranks > 1 else ("gather",):
+    every, few = network == "plastic and correlated", network == "smaller than the ranks"
+    for ranks in (1, 2, 3, 4, 5, 7, 8) if every else (1, 8) if few else (1, 3):
+        for writer in ("parallel", "gather") if ranks == 3 else ("parallel",) if ranks == 7 else ("gather",):
             directory = tmp_path / f"{writer}-{ranks}"
             done = mpirun(ranks, "-m", "mpi_engine", "run", str(path), "-o", str(directory), "--writer", writer)
             assert done.returncode == 0, done.stdout + done.stderr
@@ -157,7 +157,7 @@ def test_any_cuts_give_the_same_state(
 ) -> None:
     path = experiment_file(network)
     digests = set()
-    for ranks, seeds in ((1, ()), (2, range(6)), (3, range(6, 12)), (5, range(12, 18))):
+    for ranks, seeds in ((1, ()), (3, range(4)), (5, range(4, 8))):
         done = mpirun(ranks, DIGEST, str(path), "2000", *map(str, seeds))
         assert done.returncode == 0, done.stdout + done.stderr
         digests |= set(done.stdout.split())
