@@ -24,7 +24,7 @@ from mpi_engine.dynamics.signals import Course
 from mpi_engine.dynamics.slow import UNHEALTHY, Basis
 from mpi_engine.dynamics.teaching import TeacherError
 from mpi_engine.experiment import ExperimentError, Problem
-from mpi_engine.experiment.coding import NEURONS, CodingExperiment, Stage
+from mpi_engine.experiment.coding import BASIS, NEURONS, CodingExperiment, Stage
 from mpi_engine.network.consensus import make_consensus
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import Ranks
@@ -36,9 +36,6 @@ from mpi_engine.run.health import UnhealthyError
 from mpi_engine.run.recording import SpikeRecorder
 from mpi_engine.run.state import Common, Read, Synapses, Variable, of_neurons
 from mpi_engine.run.stepping import Stepping, require_same_build
-
-BASIS = "basis"
-"""Name of the units of the basis in a partition."""
 
 _SATURATED = 0.3
 """Spikes of a step, of those that are possible, from which on the code suffers."""
@@ -68,8 +65,7 @@ class CodingSimulation(Stepping):
     ) -> None:
         self.experiment = e = experiment
         self.ranks = ranks or Ranks()
-        sizes = {NEURONS: e.network.size, BASIS: e.network.basis.size}
-        self.partition = partition or Partition.even(sizes, self.ranks.size)
+        self.partition = partition or Partition.even(e.partitioned, self.ranks.size)
         self.step = self.recorded = 0
         self.progress = np.zeros(2, np.int64)
         self._key = stream_key(e.seed.noise, "coding noise")
