@@ -68,7 +68,7 @@ class CodingSimulation(Stepping):
     ) -> None:
         self.experiment = e = experiment
         self.ranks = ranks or Ranks()
-        sizes = {NEURONS: e.network.size, BASIS: e.network.basis.size}
+        sizes = {NEURONS: e.network.size, BASIS: e.network.basis.n_units}
         self.partition = partition or Partition.even(sizes, self.ranks.size)
         self.step = self.recorded = 0
         self.progress = np.zeros(2, np.int64)
@@ -78,7 +78,7 @@ class CodingSimulation(Stepping):
         self.ranks.one_per_node_first(compile_draws)
         self._build()
         most, K = e.network.spikes_per_step, e.n_dimensions
-        self.exchange = make_consensus(self.ranks, K + self.currents.chosen.ids.size, e.network.basis.size, most)
+        self.exchange = make_consensus(self.ranks, K + self.currents.chosen.ids.size, e.network.basis.n_units, most)
         self._x, self._noise = self.course.state_at(0)
         self.state = self._find_state()
         n_mine = self.currents.chosen.local.size
@@ -141,7 +141,7 @@ class CodingSimulation(Stepping):
         e = self.experiment
         is_exact = e.network.drift == "exact"
         by_synapse = e.learning.form == "per_synapse" and not is_exact
-        begin, end = (0, e.network.basis.size) if by_synapse else self.partition.span(BASIS, self.ranks.rank)
+        begin, end = (0, e.network.basis.n_units) if by_synapse else self.partition.span(BASIS, self.ranks.rank)
         self._first_unit, end = (0, 0) if is_exact else (begin, end)
         n_units, n_neurons = end - self._first_unit, self._last - self._first if by_synapse else 0
         A, offset = draw_basis(e, self._first_unit, end)
@@ -168,7 +168,7 @@ class CodingSimulation(Stepping):
     @property
     def n_synapses(self) -> int:
         """Number of connections; fast ones, for which the decoder stands, included."""
-        return self.experiment.network.size * (self.experiment.network.size + self.experiment.network.basis.size)
+        return self.experiment.network.size * (self.experiment.network.size + self.experiment.network.basis.n_units)
 
     def compile(self) -> None:
         """Collective. Load the kernels, compiled by one rank a node if they are not in the cache.
@@ -291,7 +291,7 @@ class CodingSimulation(Stepping):
         records += self.weights.take(self.ranks)
         if not self._is_described:
             self._is_described = True
-            A, offset = draw_basis(self.experiment, 0, self.experiment.network.basis.size)
+            A, offset = draw_basis(self.experiment, 0, self.experiment.network.basis.n_units)
             records += layout.network(self.vectors, A, offset, self.ranks.is_first)
         self.recorded = self.step
         return records
@@ -299,7 +299,7 @@ class CodingSimulation(Stepping):
     def _find_state(self) -> list[Variable]:
         """List the variables of the network's state, the recorders' included."""
         e, basis, common = self.experiment, self.basis, self._common
-        n_neurons, n_units = e.network.size, e.network.basis.size
+        n_neurons, n_units = e.network.size, e.network.basis.n_units
         state: list[Variable] = [
             of_neurons("/coding/V", self.neurons.V, self._first, n_neurons),
             common("/coding/readout", self.neurons.readout),
