@@ -98,6 +98,12 @@ class Teaching:
             self.drift = int(self._module.drift.address)
             self.initial_state = self.in_network_units(np.array(teacher.initial_state))
 
+    def compile(self) -> None:
+        """Load the kernels."""
+        nothing = np.zeros((0, self.initial_state.size))
+        self.follow(0, self.initial_state, nothing)
+        self.f(0.0, nothing)
+
     def in_network_units(self, states: Floats) -> Floats:
         """Scale states of the teacher, of shape (..., K)."""
         scaled: Floats = (states - self._offset) / self._scale

@@ -20,6 +20,9 @@ from mpi_engine.experiment.teachers import Teacher
 NEURONS = "coding"
 """Name of the population in the run file."""
 
+BASIS = "basis"
+"""Name of the units of the basis in a partition."""
+
 
 def _empty(value: Any) -> Any:
     if value:
@@ -171,6 +174,11 @@ class CodingExperiment(Experiment):
     def neuron_counts(self) -> dict[str, int]:
         """Size of the one population, N."""
         return {NEURONS: self.network.size}
+
+    @property
+    def partitioned(self) -> dict[str, int]:
+        """Neurons, and units of the basis."""
+        return self.sizes | {BASIS: self.network.basis.n_units}
 
     @property
     def stages(self) -> list[Stage]:

@@ -181,6 +181,11 @@ class Experiment(Part):
         """Size of each population, then of each input train: everything that spikes, in the order of global ids."""
         return self.neuron_counts | {name: train.size or 0 for name, train in self.trains.items()}
 
+    @property
+    def partitioned(self) -> dict[str, int]:
+        """Size of everything that is cut over ranks."""
+        return self.sizes
+
     def members(self, name: str) -> tuple[str, NDArray[np.int64]]:
         """Say who stands behind the name of a population, an input train or a subpopulation.
 

@@ -10,18 +10,17 @@ from pathlib import Path
 from typing import Literal
 
 from mpi_engine.compiled import build
-from mpi_engine.experiment import CodingExperiment, Experiment, find_warnings
+from mpi_engine.experiment import Experiment, find_warnings
 from mpi_engine.network.ranks import Ranks
 from mpi_engine.network.streams import VERSION
 from mpi_engine.output.checkpoints import Checkpoint, write_checkpoint
 from mpi_engine.output.provenance import provenance
 from mpi_engine.output.segments import consolidate, seal
 from mpi_engine.output.writers import Writer, choose_writer
-from mpi_engine.run.coding import CodingSimulation
 from mpi_engine.run.directory import DirectoryError, RunDirectory, read_parent
 from mpi_engine.run.health import Health, UnhealthyError, write_dump
+from mpi_engine.run.kinds import make_simulation
 from mpi_engine.run.resumption import change_experiment, find_start, finished_step
-from mpi_engine.run.simulation import Simulation
 from mpi_engine.run.stepping import Stepping
 from mpi_engine.run.walltime import WallTime
 from mpi_engine.run.watcher import CHECKPOINT, STOP, WATCHDOG_S, Watcher
@@ -200,7 +199,7 @@ class Job:
             log.warning("%s", warning)
         log.info("building %s neurons on %d ranks", f"{e.n_neurons:,}", ranks.size)
         with self._timings.phase("build"):
-            simulation = CodingSimulation(e, ranks) if isinstance(e, CodingExperiment) else Simulation(e, ranks)
+            simulation = make_simulation(e, ranks)
             self._health = Health(simulation)
         log.info("built %s synapses in %.1f s", f"{simulation.n_synapses:,}", self._timings["build"])
         if self._watcher.why_to_stop():

@@ -1,0 +1,19 @@
+"""The kinds of networks, and the simulation of each."""
+
+from __future__ import annotations
+
+from mpi_engine.experiment import CodingExperiment, Experiment
+from mpi_engine.network.partition import Partition
+from mpi_engine.network.ranks import Ranks
+from mpi_engine.run.coding import CodingSimulation
+from mpi_engine.run.simulation import Simulation
+from mpi_engine.run.stepping import Stepping
+
+
+def make_simulation(
+    experiment: Experiment, ranks: Ranks | None = None, partition: Partition | None = None
+) -> Stepping:
+    """Collective. Make the simulation of an experiment, of whatever kind its network is; arguments as for these."""
+    if isinstance(experiment, CodingExperiment):
+        return CodingSimulation(experiment, ranks, partition)
+    return Simulation(experiment, ranks, partition)
