@@ -1,4 +1,4 @@
-"""The random parts of a coding network: decoding vectors, basis, initial weights. Every rank draws what it needs."""
+"""The random parts of a coding network: decoding vectors, initial weights, who dies. Every rank draws what it needs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,7 @@ def compile_draws() -> None:
     """Load the kernels that draw."""
     key, nothing = stream_key(0, "nothing"), np.zeros((0, 0))
     _draw_directions(key, nothing)
-    _draw_units(key, 0, 0.0, 0.0, 0.0, nothing.reshape(0), nothing.reshape(0))
-    _draw_pairs(key, 0, 0, nothing)
+    draw_pairs(key, 0, 0, nothing)
     _draw_chances(key, 0, nothing)
     hash_ids(key, 0, np.empty(0, np.uint64))
 
@@ -44,7 +43,7 @@ def draw_decoder(experiment: CodingExperiment) -> Floats:
     e, decoder, n, k = experiment, experiment.network.decoder, experiment.network.size, experiment.n_dimensions
     if isinstance(decoder, RandomDecoder):
         assert decoder.norm is not None
-        vectors = decoder.norm * _directions(stream_key(e.seed.network, "decoder"), n, k)
+        vectors = decoder.norm * directions(stream_key(e.seed.network, "decoder"), n, k)
     elif isinstance(decoder, EvenDecoder):
         assert decoder.norm is not None
         vectors = decoder.norm * _even_directions(n, k)
@@ -54,57 +53,6 @@ def draw_decoder(experiment: CodingExperiment) -> Floats:
         remedy = f"do not span all {k} dimensions in both directions; add neurons, or turn some of the vectors around"
         raise ExperimentError([Problem("network.decoder", "", f"the {n} decoding vectors {remedy}")])
     return vectors
-
-
-def draw_basis(experiment: CodingExperiment, first: int, last: int) -> tuple[Floats, Floats]:
-    """Make units of the basis.
-
-    Parameters
-    ----------
-    experiment : CodingExperiment
-        Resolved.
-    first, last : int
-        The first unit, and the one beyond the last.
-
-    Returns
-    -------
-    A : ndarray of float64, shape (last - first, K)
-        Gains times directions.
-    theta : ndarray of float64, shape (last - first,)
-        Offsets.
-    """
-    e, basis = experiment, experiment.network.basis
-    assert basis.gains is not None and basis.offset is not None
-    gains, offsets = np.empty(last - first), np.empty(last - first)
-    lowest, highest = basis.gains
-    _draw_units(stream_key(e.seed.network, "basis"), first, lowest, highest, basis.offset, gains, offsets)
-    directions = _directions(stream_key(e.seed.network, "basis directions"), last, e.n_dimensions)[first:]
-    return gains[:, None] * directions, offsets
-
-
-def draw_dense(experiment: CodingExperiment, A: Floats, vectors: Floats, first: int) -> Floats:
-    """Make random connections of every neuron to units of the basis, by which these vary as much as structured ones.
-
-    Parameters
-    ----------
-    experiment : CodingExperiment
-        Resolved.
-    A : ndarray of float64, shape (n, K)
-        Of the structured basis, whose lengths count.
-    vectors : ndarray of float64, shape (N, K)
-        Decoding vectors.
-    first : int
-        The first unit.
-
-    Returns
-    -------
-    ndarray of float64, shape (N, n)
-        By neuron, then unit.
-    """
-    M = np.empty((len(A), len(vectors)))
-    _draw_pairs(stream_key(experiment.seed.network, "dense basis"), first, 0, M)
-    lengths = np.sqrt((A**2).sum(axis=1)) * sqrt(float((vectors**2).sum()) / vectors.size)
-    return np.ascontiguousarray((M * lengths[:, None]).T)
 
 
 def draw_weights(experiment: CodingExperiment, vectors: Floats, first: int, last: int) -> tuple[Floats, Floats]:
@@ -126,11 +74,11 @@ def draw_weights(experiment: CodingExperiment, vectors: Floats, first: int, last
     exists : ndarray of float64, shape (N_b, last - first)
         1 where there is a synapse, 0 elsewhere.
     """
-    learning, shape = experiment.learning, (experiment.network.basis.size, last - first)
+    learning, shape = experiment.learning, (experiment.network.basis.n_units, last - first)
     seed = experiment.seed.network
     weights, chances = np.zeros(shape), np.zeros(shape)
     if learning.initial_std_per_s:
-        _draw_pairs(stream_key(seed, "slow weights"), 0, first, weights)
+        draw_pairs(stream_key(seed, "slow weights"), 0, first, weights)
         weights *= learning.initial_std_per_s * sqrt(float((vectors**2).mean()) * vectors.shape[1])
     if learning.density < 1:
         _draw_chances(stream_key(seed, "slow synapses"), first, chances)
@@ -145,7 +93,7 @@ def order_of_death(experiment: CodingExperiment) -> NDArray[np.int64]:
     return np.argsort(hashes, kind="stable")
 
 
-def _directions(key: Key, n: int, k: int) -> Floats:
+def directions(key: Key, n: int, k: int) -> Floats:
     """Draw random unit vectors; in one dimension, their signs alternate."""
     if k == 1:
         return _alternating(n)
@@ -191,17 +139,7 @@ def _draw_directions(key: Key, vectors: Floats) -> None:
 
 
 @kernel
-def _draw_units(
-    key: Key, first: int, lowest: float, highest: float, offset: float, gains: Floats, offsets: Floats
-) -> None:
-    for j in range(gains.size):
-        a, b, c, d = philox(key, first + j, 0, 0, 0)
-        gains[j] = lowest + (highest - lowest) * uniform53(a, b)
-        offsets[j] = gains[j] * offset * (2.0 * uniform53(c, d) - 1.0)
-
-
-@kernel
-def _draw_pairs(key: Key, first_row: int, first_column: int, values: Floats) -> None:
+def draw_pairs(key: Key, first_row: int, first_column: int, values: Floats) -> None:
     for j in range(values.shape[0]):
         for i in range(values.shape[1]):
             high, low, _, _ = philox(key, first_row + j, first_column + i, 0, 0)

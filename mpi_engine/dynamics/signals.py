@@ -85,7 +85,7 @@ class Course:
         if step == self.stage.first:
             noise = np.zeros_like(noise)
             if self.stage.phase.state is not None:
-                x = np.array(self.stage.phase.state)
+                x = self.teaching.in_network_units(np.array(self.stage.phase.state))
         n = min(self.stage.last - step, _WINDOW)
         c = self.conditions.input(step, n, noise)
         feedback, learning_rate = self.conditions.feedback(step, n), self.conditions.learning_rate(step, n)

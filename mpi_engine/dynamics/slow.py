@@ -21,14 +21,20 @@ UNHEALTHY = 4
 class Basis(NamedTuple):
     """Units of the basis on this rank: its block of them, or all where every weight is stored.
 
+    A rank with n of the units has m = n of the functions that these are made of, or all if the basis is decorrelated.
+
     Parameters
     ----------
-    A : ndarray of float64, shape (K, n)
+    A : ndarray of float64, shape (K, m)
         Structured: u = A x_h.
     dense : ndarray of float64, shape (N, n)
         Dense: what a spike of each neuron adds to u; without rows if the basis is structured.
-    u, offset, psi : ndarray of float64, shape (n,)
-        psi = tanh(u + offset).
+    u, offset, bent : ndarray of float64, shape (m,)
+        bent = tanh(u + offset).
+    mixing : ndarray of float64, shape (m, n)
+        The rank's columns of C^T; without rows if the basis is not decorrelated.
+    psi : ndarray of float64, shape (n,)
+        psi = C bent, or the same memory as bent.
     theta : ndarray of float64, shape (K, n)
         Factored weights; empty where every weight is stored.
     weights, exists : ndarray of float64, shape (N_b, n_neurons)
@@ -44,6 +50,8 @@ class Basis(NamedTuple):
     dense: Floats
     u: Floats
     offset: Floats
+    bent: Floats
+    mixing: Floats
     psi: Floats
     theta: Floats
     weights: Floats
@@ -56,7 +64,7 @@ class Basis(NamedTuple):
 @part
 def activate(basis: Basis, readout: Floats) -> None:
     """Set psi."""
-    u, psi, offset = basis.u, basis.psi, basis.offset
+    u, bent, offset = basis.u, basis.bent, basis.offset
     if basis.dense.shape[0] == 0:
         A = basis.A
         for j in range(u.size):
@@ -65,7 +73,15 @@ def activate(basis: Basis, readout: Floats) -> None:
             for j in range(u.size):
                 u[j] += A[d, j] * readout[d]
     for j in range(u.size):
-        psi[j] = tanh(u[j] + offset[j])
+        bent[j] = tanh(u[j] + offset[j])
+    if basis.mixing.shape[0] > 0:
+        psi, mixing = basis.psi, basis.mixing
+        for k in range(psi.size):
+            psi[k] = 0.0
+        for j in range(bent.size):
+            value = bent[j]
+            for k in range(psi.size):
+                psi[k] += mixing[j, k] * value
 
 
 @part

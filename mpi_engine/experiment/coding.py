@@ -178,7 +178,7 @@ class CodingExperiment(Experiment):
     @property
     def partitioned(self) -> dict[str, int]:
         """Neurons, and units of the basis."""
-        return self.sizes | {BASIS: self.network.basis.size}
+        return self.sizes | {BASIS: self.network.basis.n_units}
 
     @property
     def stages(self) -> list[Stage]:

@@ -59,15 +59,19 @@ Decoder = Annotated[RandomDecoder | EvenDecoder | GivenDecoder, Field(discrimina
 
 
 class Basis(Part):
-    r"""The nonlinear functions whose weighted sum is the learned drift: tanh(u_j + theta_j), u = M r.
+    r"""The nonlinear functions whose weighted sum is the learned drift: psi = tanh(u + theta), u = M r.
 
     Parameters
     ----------
     kind : {"structured", "dense"}
         Structured: M = A D, so that u depends on the readout only and survives the loss of neurons. Dense: a random M
         of every pair, scaled so that u varies as much.
-    size : int
-        N_b.
+    size : int, optional
+        N_b; 20 for each dimension of the teacher if not given.
+    decorrelated : bool, optional
+        Whether psi = C tanh(u + theta) instead, with a fixed triangular C: the most different N_b of many random units,
+        made orthonormal over the states that the teacher visits, so that every mode of the drift is learned at the same
+        rate. Of a structured basis only, which is decorrelated if not told otherwise.
     gains : list of float, optional
         Lower and upper end of the uniform distribution of the gains g_j: A_j is g_j times a random unit vector.
     offset : float, optional
@@ -75,7 +79,8 @@ class Basis(Part):
     """
 
     kind: Literal["structured", "dense"] = "structured"
-    size: PositiveInt
+    size: PositiveInt | None = None
+    decorrelated: bool | None = None
     gains: Annotated[list[Rate], Field(min_length=2, max_length=2)] | None = None
     offset: AtLeastZero | None = None
 
@@ -84,6 +89,19 @@ class Basis(Part):
         if self.gains is not None and self.gains[0] > self.gains[1]:
             raise ValueError(f"gains = {self.gains}: the lower end is above the upper; swap them")
         return self
+
+    @model_validator(mode="after")
+    def _decorrelates_functions_of_the_state(self) -> Self:
+        if self.kind == "dense" and self.decorrelated:
+            raise ValueError("decorrelated = true needs units that depend on the readout alone; set kind = "
+                             '"structured", or leave it out')
+        return self
+
+    @property
+    def n_units(self) -> int:
+        """N_b of a resolved basis."""
+        assert self.size is not None
+        return self.size
 
 
 class CodingNetwork(Part):
@@ -124,7 +142,7 @@ class CodingNetwork(Part):
 
     size: PositiveInt
     decoder: Decoder = RandomDecoder(kind="random")
-    basis: Basis
+    basis: Basis = Basis()
     drift: Literal["learned", "exact"] = "learned"
     compensates_leak: bool = True
     leak_per_s: Rate = 10.0

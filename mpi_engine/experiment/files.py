@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -169,19 +169,26 @@ def _read_toml(path: Path) -> dict[str, Any]:
 def _read_user_files(table: dict[str, Any], directory: Path) -> list[Problem]:
     """Put the texts of the user's files into the experiment, unless it holds them already."""
     problems = []
+    teacher = table.get("teacher")
+    if isinstance(teacher, dict) and teacher.get("kind") == "user" and isinstance(teacher.get("file"), str):
+        problems += _read_source("teacher", teacher, directory)
     for kind, tag in (("neurons", "model"), ("synapses", "kind"), ("plasticity", "rule")):
         entries = table.get(kind)
         for name, entry in entries.items() if isinstance(entries, dict) else ():
             if not isinstance(entry, dict) or entry.get(tag) != "user" or not isinstance(entry.get("file"), str):
                 continue
             entry.setdefault("function", name)
-            if "source" not in entry:
-                try:
-                    entry["source"] = (directory / entry["file"]).read_text(encoding="utf-8")
-                except (OSError, UnicodeDecodeError) as error:
-                    reason = getattr(error, "strerror", None) or "is not a text in UTF-8"
-                    problems.append(Problem(f"{kind}.{name}.file", entry["file"], f"cannot be read: {reason}"))
+            problems += _read_source(f"{kind}.{name}", entry, directory)
     return problems
+
+
+def _read_source(key: str, entry: dict[str, Any], directory: Path) -> Iterator[Problem]:
+    if "source" not in entry:
+        try:
+            entry["source"] = (directory / entry["file"]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "is not a text in UTF-8"
+            yield Problem(f"{key}.file", entry["file"], f"cannot be read: {reason}")
 
 
 def _apply(table: dict[str, Any], override: str) -> None:

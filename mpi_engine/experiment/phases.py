@@ -50,15 +50,15 @@ class NoiseInput(Part):
 
     Parameters
     ----------
-    std_per_s : float
-        Standard deviation [state/s].
-    tau_ms : float
-        Time constant [ms].
+    std_per_s : float, optional
+        Standard deviation [state/s], from the teacher's scale if not given.
+    tau_ms : float, optional
+        Time constant [ms], from the teacher's scale if not given.
     """
 
     kind: Literal["ornstein_uhlenbeck"]
-    std_per_s: AtLeastZero
-    tau_ms: Milliseconds
+    std_per_s: AtLeastZero | None = None
+    tau_ms: Milliseconds | None = None
 
 
 class PulseInput(Part):
@@ -104,9 +104,10 @@ class Phase(Part):
     learning_rate_per_s2 : float or Geometric, optional
         eta [1/s^2], from the teacher's scale if not given; none where the network does not learn.
     input : CodingInput, optional
-        c, of network and teacher.
+        c, of network and teacher, in the network's units of the state; where the network learns and none is given, an
+        Ornstein-Uhlenbeck process from the teacher's scale.
     state : list of float, optional
-        State in which the teacher begins the phase; where it stands, if not given.
+        State in which the teacher begins the phase, in its own units; where it stands, if not given.
     """
 
     does: Literal["learn", "synchronise", "run"]

@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from mpi_engine.output.layout import Record
 
 CODING = "/coding"
-"""Group of everything; states are in the teacher's units, currents in the square of these a second."""
+"""Group of everything; states are in the network's units, (x - offset) / scale of the teacher, currents in the square of these a second."""
 
 _UNITS = {"x": "", "xhat": "", "error": "", "input": "1/s"}
 
 
-def network(decoder: NDArray[Any], A: NDArray[Any], offset: NDArray[Any], mine: bool) -> list[Record]:
+def network(
+    decoder: NDArray[Any], A: NDArray[Any], offset: NDArray[Any], mixing: NDArray[Any], mine: bool
+) -> list[Record]:
     """Record what a network is made of.
 
     Parameters
@@ -27,10 +29,12 @@ def network(decoder: NDArray[Any], A: NDArray[Any], offset: NDArray[Any], mine: 
         Gains times directions of the basis.
     offset : ndarray of float, shape (N_b,)
         theta of the basis.
+    mixing : ndarray of float, shape (N_b, N_b)
+        C of a decorrelated basis; shape (0, 0) of another.
     mine : bool
         Whether this rank writes what every rank knows.
     """
-    values = {"decoder": decoder, "A": A, "offset": offset}
+    values = {"decoder": decoder, "A": A, "offset": offset} | ({"mixing": mixing} if mixing.size else {})
     return [_whole(f"{CODING}/network/{name}", array, mine, grows=False) for name, array in values.items()]
 
 

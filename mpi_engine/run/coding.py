@@ -9,20 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mpi_engine.dynamics.basis import compile_basis, draw_dense, draw_units
 from mpi_engine.dynamics.coding import Code, Neurons, Scratch, block
 from mpi_engine.dynamics.conditions import compile_conditions
-from mpi_engine.dynamics.decoders import (
-    compile_draws,
-    draw_basis,
-    draw_decoder,
-    draw_dense,
-    draw_weights,
-    order_of_death,
-)
+from mpi_engine.dynamics.decoders import compile_draws, draw_decoder, draw_weights, order_of_death
 from mpi_engine.dynamics.recorders import SpikeRecord
 from mpi_engine.dynamics.signals import Course
 from mpi_engine.dynamics.slow import UNHEALTHY, Basis
-from mpi_engine.dynamics.teaching import TeacherError
+from mpi_engine.dynamics.teaching import TeacherError, Teaching
 from mpi_engine.experiment import ExperimentError, Problem
 from mpi_engine.experiment.coding import BASIS, NEURONS, CodingExperiment, Stage
 from mpi_engine.network.consensus import make_consensus
@@ -77,10 +71,10 @@ class CodingSimulation(Stepping):
         self._key = stream_key(e.seed.noise, "coding noise")
         self._stage_began = (0, 0)
         self._is_described = False
-        self.ranks.one_per_node_first(compile_draws)
+        self.ranks.one_per_node_first(self._compile_parts)
         self._build()
         most, K = e.network.spikes_per_step, e.n_dimensions
-        self.exchange = make_consensus(self.ranks, K + self.currents.chosen.ids.size, e.network.basis.size, most)
+        self.exchange = make_consensus(self.ranks, K + self.currents.chosen.ids.size, e.network.basis.n_units, most)
         self._x, self._noise = self.course.state_at(0)
         self.state = self._find_state()
         n_mine = self.currents.chosen.local.size
@@ -93,6 +87,7 @@ class CodingSimulation(Stepping):
         self.vectors = draw_decoder(e)
         self.code = self._make_code()
         self.neurons = self._make_neurons()
+        self.units = draw_units(e)
         self.basis = self._make_basis()
         self.spikes = SpikeRecorder(e)
         self.states = StateRecorder(e)
@@ -143,22 +138,27 @@ class CodingSimulation(Stepping):
         e = self.experiment
         is_exact = e.network.drift == "exact"
         by_synapse = e.learning.form == "per_synapse" and not is_exact
-        begin, end = (0, e.network.basis.size) if by_synapse else self.partition.span(BASIS, self.ranks.rank)
+        begin, end = (0, e.network.basis.n_units) if by_synapse else self.partition.span(BASIS, self.ranks.rank)
         self._first_unit, end = (0, 0) if is_exact else (begin, end)
         n_units, n_neurons = end - self._first_unit, self._last - self._first if by_synapse else 0
-        A, offset = draw_basis(e, self._first_unit, end)
+        A, offset, mixing = self.units
+        if not len(mixing):
+            A, offset = A[self._first_unit : end], offset[self._first_unit : end]
         dense = np.zeros((0, n_units))
         if e.network.basis.kind == "dense":
             dense = draw_dense(e, A, self.vectors, self._first_unit)
         weights, exists = np.zeros((0, 0)), np.zeros((0, 0))
         if by_synapse:
             weights, exists = draw_weights(e, self.vectors, self._first, self._last)
+        bent = np.zeros(len(offset))
         return Basis(
             A=np.ascontiguousarray(A.T),
             dense=dense,
-            u=np.zeros(n_units),
+            u=np.zeros(len(offset)),
             offset=offset,
-            psi=np.zeros(n_units),
+            bent=bent,
+            mixing=np.ascontiguousarray(mixing[self._first_unit : end].T),
+            psi=np.zeros(n_units) if len(mixing) else bent,
             theta=np.zeros((0 if by_synapse else e.n_dimensions, n_units)),
             weights=weights,
             exists=exists,
@@ -170,7 +170,7 @@ class CodingSimulation(Stepping):
     @property
     def n_synapses(self) -> int:
         """Number of connections; fast ones, for which the decoder stands, included."""
-        return self.experiment.network.size * (self.experiment.network.size + self.experiment.network.basis.size)
+        return self.experiment.network.size * (self.experiment.network.size + self.experiment.network.basis.n_units)
 
     def compile(self) -> None:
         """Collective. Load the kernels, compiled by one rank a node if they are not in the cache.
@@ -182,6 +182,11 @@ class CodingSimulation(Stepping):
         """
         require_same_build(self.ranks)
         self.ranks.one_per_node_first(self._compile)
+
+    def _compile_parts(self) -> None:
+        compile_draws()
+        compile_basis()
+        Teaching(self.experiment).compile()
 
     def _compile(self) -> None:
         compile_conditions()
@@ -293,15 +298,14 @@ class CodingSimulation(Stepping):
         records += self.weights.take(self.ranks)
         if not self._is_described:
             self._is_described = True
-            A, offset = draw_basis(self.experiment, 0, self.experiment.network.basis.size)
-            records += layout.network(self.vectors, A, offset, self.ranks.is_first)
+            records += layout.network(self.vectors, *self.units, self.ranks.is_first)
         self.recorded = self.step
         return records
 
     def _find_state(self) -> list[Variable]:
         """List the variables of the network's state, the recorders' included."""
         e, basis, common = self.experiment, self.basis, self._common
-        n_neurons, n_units = e.network.size, e.network.basis.size
+        n_neurons, n_units = e.network.size, e.network.basis.n_units
         state: list[Variable] = [
             of_neurons("/coding/V", self.neurons.V, self._first, n_neurons),
             common("/coding/readout", self.neurons.readout),

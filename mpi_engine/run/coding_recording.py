@@ -218,7 +218,7 @@ class WeightRecorder:
         if not self._interval:
             return []
         name, net = "W" if self._by_synapse else "theta", self._experiment.network
-        shape = (net.basis.size, net.size if self._by_synapse else self._experiment.n_dimensions)
+        shape = (net.basis.n_units, net.size if self._by_synapse else self._experiment.n_dimensions)
         part = np.array(self._weights).reshape(len(self._weights), *self._present.shape)
         errors = np.array(self._errors) if self._has_error else None
         records = layout.slow_weights(name, np.array(self._times), part, self._start, shape, errors, ranks.is_first)
