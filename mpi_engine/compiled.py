@@ -29,7 +29,8 @@ Real = Any
 @functools.cache
 def fingerprint() -> str:
     """Hash the sources of compiled code, the versions of the compilers, and the CPU."""
-    return _hash(Path(__file__), _ENGINE / "user.py", *_ENGINE.glob("network/*.py"), *_ENGINE.glob("dynamics/*.py"))
+    own = [Path(__file__), _ENGINE / "user.py", _ENGINE / "systems.py"]
+    return _hash(*own, *_ENGINE.glob("network/*.py"), *_ENGINE.glob("dynamics/*.py"))
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""A user's own neuron, synapse or plasticity rule: a Python function with declared state and parameters.
+"""A user's own neuron, synapse, plasticity rule or teacher: a Python function with declared state and parameters.
 
 The function's arguments are asked for by name; what is not named is not computed. It is called as plain Python when an
 experiment is read, to find mistakes, and compiled into the step when the experiment runs, with its constants in the
@@ -12,7 +12,9 @@ a synapse
     ``p``, and returns its state variables one step later, and the current that acts [mV/ms];
 a rule
     for ``w`` (the weight as it acts), traces by their names, ``V`` of the target at a presynaptic spike and ``p``, and
-    returns the weight after the spike.
+    returns the weight after the spike;
+a teacher
+    for its state ``x`` (a tuple), the time ``t`` [s] and ``p``, and returns the slopes of its state [1/s].
 
 ``p`` holds the parameters. `exp` of this module is the engine's own: fast, and the same bits everywhere. A file stands
 alone: it imports what is installed, and no file beside it.
@@ -58,6 +60,11 @@ class SynapseModel(Declaration):
     """See `synapse`."""
 
     state: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TeacherModel(Declaration):
+    """See `teacher`."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,17 @@ def rule(
     return lambda function: RuleModel(function, dict(parameters), dict(traces or {}), on_post)
 
 
+def teacher(*, parameters: Mapping[str, float]) -> Callable[[Function], TeacherModel]:
+    """Declare a teacher: what a coding network learns; the function gives dx/dt [1/s].
+
+    Parameters
+    ----------
+    parameters : mapping of str to float
+        Names and default values.
+    """
+    return lambda function: TeacherModel(function, dict(parameters))
+
+
 def __getattr__(name: str) -> Any:
     if name == "exp":     # the engine's own, which is fast and gives the same bits everywhere
         from mpi_engine.network.mathematics import exp  # noqa: PLC0415
@@ -158,7 +176,7 @@ def load(source: str, filename: str, name: str, real: type | None = None) -> Dec
     """
     found = {key: value for key, value in _execute(source, filename, real).items() if isinstance(value, Declaration)}
     if name not in found:
-        known = f"it declares {', '.join(found)}" if found else "it declares none, with @neuron, @synapse or @rule"
+        known = f"it declares {', '.join(found)}" if found else "it declares none, with @neuron, @synapse, @rule or @teacher"
         raise UserError(f"{filename}: no function {name}; {known}")
     return found[name]
 
@@ -258,6 +276,15 @@ def try_rule(model: RuleModel, filename: str, parameters: Mapping[str, float]) -
     _call(model.function, filename, known | {"V": -65.0}, 1, "the weight")
     if model.on_post is not None:
         _call(model.on_post, filename, known, 1, "the weight")
+
+
+def try_teacher(
+    model: TeacherModel, filename: str, parameters: Mapping[str, float], initial_state: Sequence[float]
+) -> None:
+    """Call a teacher's function once in its initial state, and raise UserError unless it returns finite slopes."""
+    known = {"x": tuple(initial_state), "t": 0.0, "p": SimpleNamespace(**parameters)}
+    n = len(initial_state)
+    _call(model.function, filename, known, n, f"the slope of each of the {n} components of initial_state")
 
 
 def _call(function: Function, filename: str, known: Mapping[str, Any], n: int, what: str) -> None:

@@ -7,17 +7,12 @@ the network is in the text; parameters are data, so that a sweep over them compi
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import os
-import sys
 from collections.abc import Container
-from pathlib import Path
 from types import ModuleType
 
-from mpi_engine.compiled import cache_directory
 from mpi_engine.dynamics.currents import are_steady
 from mpi_engine.dynamics.functions import Functions
+from mpi_engine.dynamics.generated import load_module
 from mpi_engine.dynamics.learning import Learning
 from mpi_engine.dynamics.membrane import Membrane
 from mpi_engine.experiment import Experiment
@@ -115,26 +110,7 @@ def load_kernels(plan: Plan) -> ModuleType:
         ``catch_up_<projection>(n, weights, synapses, *arguments)``: writes the weights after step n; arguments as named
         by `Learning.arguments`.
     """
-    return _module(block_source(plan))
-
-
-def _module(text: str) -> ModuleType:
-    name = f"block_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    if name in sys.modules:
-        return sys.modules[name]
-    path = cache_directory() / f"{name}.py"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(f"{path}.{os.getpid()}")
-        temporary.write_text(text, encoding="utf-8")
-        os.utime(temporary, (1, 1))    # numba stamps caches with the source's time: the name says all, so pin it
-        temporary.replace(path)
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_module("block", block_source(plan))
 
 
 def _announce(plan: Plan) -> str:

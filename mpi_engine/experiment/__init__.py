@@ -14,6 +14,7 @@ from mpi_engine.experiment.base import (
     steps,
 )
 from mpi_engine.experiment.changes import find_changes, may_change
+from mpi_engine.experiment.coding import CodingExperiment
 from mpi_engine.experiment.effective import EffectiveTimeConstant
 from mpi_engine.experiment.experiment import Experiment, Run, Seed, blocks
 from mpi_engine.experiment.files import load_experiment, parse_experiment
@@ -51,6 +52,7 @@ from mpi_engine.experiment.warnings import find_warnings
 
 __all__ = [
     "AdaptiveExponential",
+    "CodingExperiment",
     "Current",
     "Distribution",
     "EffectiveTimeConstant",

@@ -127,7 +127,7 @@ def read(source: Poisson | Recorded) -> Data | None:
 
 def _read(source: Poisson | Recorded) -> tuple[str, Data]:
     path = Path(source.data_file or "")
-    digest = _digest(path, source.data_key)
+    digest = digest_of(path, source.data_key)
     if source.sha256 not in (None, digest):
         message = (
             f"has another content (SHA-256 {digest[:12]}…) than the experiment was made for ({source.sha256[:12]}…); "
@@ -144,7 +144,8 @@ def _absolute(directory: Path, source: Poisson | Recorded) -> Path:
         raise DataError("is not a path; name a file", source.data_key) from None
 
 
-def _digest(path: Path, key: str) -> str:
+def digest_of(path: Path, key: str) -> str:
+    """Give the SHA-256 of a file that a key names, or raise DataError."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -94,6 +94,8 @@ class Experiment(Part):
 
     Parameters
     ----------
+    kind : {"balanced", "coding"}
+        The kind of network; see `CodingExperiment` for the other.
     title : str
         A line for people.
     seed : int or Seed
@@ -114,6 +116,7 @@ class Experiment(Part):
         See `Recording`.
     """
 
+    kind: Literal["balanced", "coding"] = "balanced"
     title: str = ""
     seed: Seed = Seed()
     run: Run
@@ -150,9 +153,14 @@ class Experiment(Part):
         return self.steps(self.run.duration_ms)
 
     @property
+    def neuron_counts(self) -> dict[str, int]:
+        """Size of each population."""
+        return {name: population.size for name, population in self.populations.items()}
+
+    @property
     def n_neurons(self) -> int:
         """N: neurons in all populations, inputs not counted."""
-        return sum(population.size for population in self.populations.values())
+        return sum(self.neuron_counts.values())
 
     @property
     def trains(self) -> dict[str, Poisson | Recorded]:
@@ -172,8 +180,12 @@ class Experiment(Part):
     @property
     def sizes(self) -> dict[str, int]:
         """Size of each population, then of each input train: everything that spikes, in the order of global ids."""
-        populations = {name: population.size for name, population in self.populations.items()}
-        return populations | {name: train.size or 0 for name, train in self.trains.items()}
+        return self.neuron_counts | {name: train.size or 0 for name, train in self.trains.items()}
+
+    @property
+    def partitioned(self) -> dict[str, int]:
+        """Size of everything that is cut over ranks."""
+        return self.sizes
 
     def members(self, name: str) -> tuple[str, NDArray[np.int64]]:
         """Say who stands behind the name of a population, an input train or a subpopulation.

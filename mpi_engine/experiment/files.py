@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from pydantic_core import ErrorDetails
 from mpi_engine.experiment.activity import follow_inputs, resolve_inputs
 from mpi_engine.experiment.approximation import approximate, resolve_effective
 from mpi_engine.experiment.base import Part
+from mpi_engine.experiment.coding import CodingExperiment
+from mpi_engine.experiment.coding_consistency import find_coding_problems
+from mpi_engine.experiment.coding_defaults import fill_in
 from mpi_engine.experiment.consistency import find_problems, find_structural_problems
 from mpi_engine.experiment.experiment import Experiment
 from mpi_engine.experiment.problems import ExperimentError, Problem, suggest
@@ -95,14 +98,19 @@ def parse_experiment(
         _apply(table, override)
     if directory is not None and (problems := _read_user_files(table, Path(directory))):
         raise ExperimentError(problems, origin)
+    kind: type[Experiment] = CodingExperiment if table.get("kind") == "coding" else Experiment
     try:
-        experiment = Experiment.model_validate(table)
+        experiment = kind.model_validate(table)
     except ValidationError as error:
-        problems = [_problem(details) for details in error.errors()]
-        if not any(details["loc"] == (part,) for part in _NAMED_PARTS for details in error.errors()):
+        problems = [_problem(details, kind) for details in error.errors()]
+        whole = not any(details["loc"] == (part,) for part in _NAMED_PARTS for details in error.errors())
+        if whole and kind is Experiment:
             problems += _problems_of_valid_parts(table, error, directory)    # else every reference would be wrong
         raise ExperimentError(_unique(problems), origin) from None
-    experiment, problems = _resolve(experiment, directory)
+    if isinstance(experiment, CodingExperiment):
+        experiment, problems = _resolve_coding(experiment, directory)
+    else:
+        experiment, problems = _resolve(experiment, directory)
     if problems:
         raise ExperimentError(problems, origin)
     return experiment
@@ -132,6 +140,16 @@ def _resolve(
     return experiment, problems
 
 
+def _resolve_coding(
+    experiment: CodingExperiment, directory: str | Path | None
+) -> tuple[CodingExperiment, list[Problem]]:
+    """Find all problems, and where there is none, fill in what follows from the teacher."""
+    problems = find_coding_problems(experiment)
+    if not problems and directory is not None:
+        experiment = fill_in(experiment, Path(directory))
+    return experiment, problems
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file; raises `ExperimentError` if it cannot be read or is none."""
     try:
@@ -152,19 +170,26 @@ def read_toml(path: Path) -> dict[str, Any]:
 def _read_user_files(table: dict[str, Any], directory: Path) -> list[Problem]:
     """Put the texts of the user's files into the experiment, unless it holds them already."""
     problems = []
+    teacher = table.get("teacher")
+    if isinstance(teacher, dict) and teacher.get("kind") == "user" and isinstance(teacher.get("file"), str):
+        problems += _read_source("teacher", teacher, directory)
     for kind, tag in (("neurons", "model"), ("synapses", "kind"), ("plasticity", "rule")):
         entries = table.get(kind)
         for name, entry in entries.items() if isinstance(entries, dict) else ():
             if not isinstance(entry, dict) or entry.get(tag) != "user" or not isinstance(entry.get("file"), str):
                 continue
             entry.setdefault("function", name)
-            if "source" not in entry:
-                try:
-                    entry["source"] = (directory / entry["file"]).read_text(encoding="utf-8")
-                except (OSError, UnicodeDecodeError) as error:
-                    reason = getattr(error, "strerror", None) or "is not a text in UTF-8"
-                    problems.append(Problem(f"{kind}.{name}.file", entry["file"], f"cannot be read: {reason}"))
+            problems += _read_source(f"{kind}.{name}", entry, directory)
     return problems
+
+
+def _read_source(key: str, entry: dict[str, Any], directory: Path) -> Iterator[Problem]:
+    if "source" not in entry:
+        try:
+            entry["source"] = (directory / entry["file"]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "is not a text in UTF-8"
+            yield Problem(f"{key}.file", entry["file"], f"cannot be read: {reason}")
 
 
 def _apply(table: dict[str, Any], override: str) -> None:
@@ -199,7 +224,7 @@ def set_key(table: dict[str, Any], path: Sequence[str], value: Any) -> None:
     table[path[-1]] = value
 
 
-def _problem(details: ErrorDetails) -> Problem:
+def _problem(details: ErrorDetails, model: type[Experiment]) -> Problem:
     location = [str(part) for part in details["loc"] if part != "[key]"]
     kind, given = details["type"], details["input"]
     context = details.get("ctx", {})
@@ -213,7 +238,7 @@ def _problem(details: ErrorDetails) -> Problem:
     key = ".".join(location) or "experiment"
     shown = "" if isinstance(given, (dict, Part)) or kind == "missing" else repr(given)
     if kind == "extra_forbidden":
-        remedy = f"unknown key; {suggest(location[-1], _siblings(location, tag))}"
+        remedy = f"unknown key; {suggest(location[-1], _siblings(location, tag, model))}"
     elif kind in ("union_tag_invalid", "literal_error"):
         remedy = f"must be {context.get('expected_tags') or context.get('expected')}"
         if kind == "union_tag_invalid":
@@ -229,9 +254,9 @@ def _problem(details: ErrorDetails) -> Problem:
     return Problem(key, shown, remedy)
 
 
-def _siblings(location: list[str], tag: str) -> list[str]:
+def _siblings(location: list[str], tag: str, model: type[Experiment]) -> list[str]:
     """List the keys that the model at a location, or the one of a tag there, knows."""
-    annotation: Any = Experiment
+    annotation: Any = model
     names: list[str] = []
     for part in location:
         models = _models(annotation)

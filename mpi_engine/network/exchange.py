@@ -81,7 +81,7 @@ def make_exchange(ranks: Ranks, n_populations: int, most_spikes: int) -> Exchang
 
 
 @intrinsic
-def _call_allgather(_context: Any, address: Any, send: Any, receive: Any, count: Any, comm: Any, words: Any) -> Any:
+def call_allgather(_context: Any, address: Any, send: Any, receive: Any, count: Any, comm: Any, words: Any) -> Any:
     """Call MPI_Allgather through its address, so that the compiled code can be cached and fits any MPI."""
     signature = types.intc(types.uint64, types.uintp, types.uintp, types.int32, types.uint64, types.uint64)
 
@@ -101,7 +101,7 @@ def _allgather(x: Exchange, n_words: int) -> None:
         for word in range(n_words):
             x.inbox[word] = x.outbox[word]
     else:
-        _call_allgather(x.mpi[0], x.outbox.ctypes.data, x.inbox.ctypes.data, np.int32(n_words), x.mpi[1], x.mpi[2])
+        call_allgather(x.mpi[0], x.outbox.ctypes.data, x.inbox.ctypes.data, np.int32(n_words), x.mpi[1], x.mpi[2])
 
 
 @part

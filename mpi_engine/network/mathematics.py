@@ -28,7 +28,7 @@ def _bitcast(result: Any, ir_type: ir.Type) -> Any:
 
 _float32_of_bits = _bitcast(types.float32, ir.FloatType())
 _bits_of_float32 = _bitcast(types.int32, ir.IntType(32))
-_float64_of_bits = _bitcast(types.float64, ir.DoubleType())
+float64_of_bits = _bitcast(types.float64, ir.DoubleType())
 bits_of_float64 = _bitcast(types.int64, ir.IntType(64))
 
 
@@ -59,7 +59,7 @@ def _exp64(x: float) -> float:
     p = r * ((1.26177193074810590878e-4 * rr + 3.02994407707441961300e-2) * rr + 9.99999999999999999910e-1)
     q = ((3.00198505138664455042e-6 * rr + 2.52448340349684104192e-3) * rr + 2.27265548208155028766e-1) * rr + 2.0
     y = 1.0 + 2.0 * (p / (q - p))
-    return y * _float64_of_bits((bits_of_float64(shifted) + np.int64(1023)) << np.int64(52))
+    return y * float64_of_bits((bits_of_float64(shifted) + np.int64(1023)) << np.int64(52))
 
 
 def exp(x: Any) -> Any:
@@ -79,6 +79,12 @@ def _exp(x):  # type: ignore[no-untyped-def]
 
 
 @part
+def tanh(x: float) -> float:
+    """Hyperbolic tangent of a float64; absolute error below 4e-16."""
+    return 1.0 - 2.0 / (_exp64(2.0 * x) + 1.0)
+
+
+@part
 def log(x: float) -> float:
     """Natural logarithm of a positive normal float64; error below 1 unit in the last place.
 
@@ -90,7 +96,7 @@ def log(x: float) -> float:
     shifted = bits + np.int64(0x3FF0000000000000 - 0x3FE6A09E667F3BCD)
     k = (shifted >> np.int64(52)) - np.int64(1023)
     mantissa = (shifted & np.int64(0x000FFFFFFFFFFFFF)) + np.int64(0x3FE6A09E667F3BCD)
-    f = _float64_of_bits(mantissa) - 1.0
+    f = float64_of_bits(mantissa) - 1.0
     s = f / (2.0 + f)
     z = s * s
     w = z * z

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from mpi_engine.compiled import build
-from mpi_engine.experiment import Experiment, ExperimentError, Problem, find_changes, parse_experiment
+from mpi_engine.experiment import CodingExperiment, Experiment, ExperimentError, Problem, find_changes, parse_experiment
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import Ranks
 from mpi_engine.output.checkpoints import Checkpoint, checkpoints, write_checkpoint
@@ -21,13 +21,16 @@ from mpi_engine.output.integrity import RunError
 from mpi_engine.output.layout import Record
 from mpi_engine.output.sealed import find_damage, open_sealed
 from mpi_engine.output.writers import GatherWriter
+from mpi_engine.run.coding_recording import CurrentRecorder
 from mpi_engine.run.directory import DirectoryError, RunDirectory
+from mpi_engine.run.health import Health
+from mpi_engine.run.kinds import make_simulation
 from mpi_engine.run.recording import NeuronRecorder
-from mpi_engine.run.simulation import Simulation
 from mpi_engine.run.state import Common, Synapses, Variable
 
 _FIXED = ("seed.network", "run.dt_ms", "run.state_dtype", "run.weight_dtype", "effective_time_constant",
-          "populations.", "projections.")
+          "populations.", "projections.", "kind", "teacher.", "network.size", "network.decoder.", "network.basis.",
+          "network.compensates_leak", "learning.form", "learning.initial_std_per_s", "learning.density")
 """What the parent's network and the meaning of its state hang on."""
 
 _WEIGHTS = ("weight_mv", "weight_scaling", "match_at_mv")
@@ -148,9 +151,7 @@ def _state_of_branch(
     needed, given = _find_variables(new), checkpoint.schema()
     anew: dict[str, Variable] = {}
     if _records_differently(changes):
-        recorder = NeuronRecorder(new, Partition.even(new.sizes, 1), 0)
-        recorder.note(checkpoint.step)
-        anew = {variable.path: variable for variable in recorder.state(Ranks())}
+        anew = {variable.path: variable for variable in _begin_recorders(new, checkpoint.step)}
     for variable in needed:
         path, shape = variable.path, (variable.size, *variable.values.shape[1:])
         if path in anew:
@@ -164,6 +165,15 @@ def _state_of_branch(
             )
         yield from _copy(file, variable, _learns_differently(new, path, changes), checkpoint.step)
     yield Common.of("/recorded", np.zeros(1, np.int64), Ranks()).record()
+
+
+def _begin_recorders(experiment: Experiment, step: int) -> list[Variable]:
+    """List the state of recorders that begin at a step."""
+    if isinstance(experiment, CodingExperiment):
+        return CurrentRecorder(experiment, 0, experiment.n_neurons).state()
+    recorder = NeuronRecorder(experiment, Partition.even(experiment.sizes, 1), 0)
+    recorder.note(step)
+    return recorder.state(Ranks())
 
 
 def _copy(file: h5py.File, variable: Variable, relearns: bool, step: int) -> Iterator[Record]:
@@ -187,5 +197,7 @@ def _learns_differently(new: Experiment, path: str, changes: Iterable[str]) -> b
 def _find_variables(experiment: Experiment) -> list[Variable]:
     """List the variables of an experiment's state as a rank without neurons has them."""
     recording = experiment.recording.model_copy(update={"weights": None})      # no part of the state
-    nobody = Partition({name: [0, 0, size] for name, size in experiment.sizes.items()})
-    return Simulation(experiment.model_copy(update={"recording": recording}), Ranks(), nobody).state
+    nobody = Partition({name: [0, 0, size] for name, size in experiment.partitioned.items()})
+    simulation = make_simulation(experiment.model_copy(update={"recording": recording}), Ranks(), nobody)
+    Health(simulation)     # has a part in the state
+    return simulation.state

@@ -146,8 +146,8 @@ class Health:
         if step - self._before[0] != self._interval:
             return
         spikes = self._simulation.progress[1:] - self._before[1:]
-        for (name, population), count in zip(self._experiment.populations.items(), spikes.tolist(), strict=False):
-            rate_hz = count / (population.size * window_s)
+        for (name, size), count in zip(self._experiment.neuron_counts.items(), spikes.tolist(), strict=False):
+            rate_hz = count / (size * window_s)
             if rate_hz > limits.max_rate_hz:
                 limit, remedy = f"above health.max_rate_hz = {limits.max_rate_hz:g}", "weaken excitation or raise it"
             elif limits.min_rate_hz is not None and rate_hz < limits.min_rate_hz:

@@ -19,8 +19,8 @@ from mpi_engine.output.segments import consolidate, seal
 from mpi_engine.output.writers import Writer, choose_writer
 from mpi_engine.run.directory import DirectoryError, RunDirectory, read_parent
 from mpi_engine.run.health import Health, UnhealthyError, write_dump
+from mpi_engine.run.kinds import make_simulation
 from mpi_engine.run.resumption import change_experiment, find_start, finished_step
-from mpi_engine.run.simulation import Simulation
 from mpi_engine.run.stepping import Stepping
 from mpi_engine.run.walltime import WallTime
 from mpi_engine.run.watcher import CHECKPOINT, STOP, WATCHDOG_S, Watcher
@@ -199,10 +199,9 @@ class Job:
             log.warning("%s", warning)
         log.info("building %s neurons on %d ranks", f"{e.n_neurons:,}", ranks.size)
         with self._timings.phase("build"):
-            simulation = Simulation(e, ranks)
+            simulation = make_simulation(e, ranks)
             self._health = Health(simulation)
-        synapses = sum(int(ranks.sum(rows.in_degree.sum(keepdims=True))[0]) for rows in simulation.rows.values())
-        log.info("built %s synapses in %.1f s", f"{synapses:,}", self._timings["build"])
+        log.info("built %s synapses in %.1f s", f"{simulation.n_synapses:,}", self._timings["build"])
         if self._watcher.why_to_stop():
             return None
         self._watcher.enter("compiling", simulation)

@@ -9,7 +9,6 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import build
 from mpi_engine.dynamics.block import Plan, load_kernels
 from mpi_engine.dynamics.currents import Drive
 from mpi_engine.dynamics.functions import find_what_does_not_compile
@@ -21,13 +20,13 @@ from mpi_engine.experiment import Experiment, ExperimentError, Normalisation
 from mpi_engine.network.connectivity import connect, connect_nobody
 from mpi_engine.network.exchange import Exchange, make_exchange
 from mpi_engine.network.partition import Partition
-from mpi_engine.network.ranks import LaunchError, Ranks
+from mpi_engine.network.ranks import Ranks
 from mpi_engine.output import layout
 from mpi_engine.output.layout import Record
 from mpi_engine.run.network_state import find_state
 from mpi_engine.run.recording import NeuronRecorder, SpikeRecorder
 from mpi_engine.run.state import Common, Read, Synapses
-from mpi_engine.run.stepping import Stepping
+from mpi_engine.run.stepping import Stepping, require_same_build
 from mpi_engine.run.weights import WeightRecorder
 
 
@@ -109,6 +108,11 @@ class Simulation(Stepping):
         self._local_neurons = sum(self.partition.count(name, self.ranks.rank) for name in self.experiment.populations)
         self.exchange: Exchange = make_exchange(self.ranks, len(self.plan.spiking), self._local_neurons)
 
+    @property
+    def n_synapses(self) -> int:
+        """Collective. Number of synapses of the whole network."""
+        return sum(int(self.ranks.sum(rows.in_degree.sum(keepdims=True))[0]) for rows in self.rows.values())
+
     def compile(self) -> None:
         """Collective. Load the kernels, compiled by one rank a node if they are not in the cache.
 
@@ -119,13 +123,7 @@ class Simulation(Stepping):
         LaunchError
             If ranks differ in the engine's sources, versions or CPU type, so that their bits could differ.
         """
-        builds = self.ranks.gather(build())
-        if len(set(builds)) > 1:
-            other = next(rank for rank, build in enumerate(builds) if build != builds[0])
-            raise LaunchError(
-                f"rank {other} differs from rank 0 in Steelyard's version, its packages or its CPU type, and so could "
-                "differ in its results; start all ranks on one type of node from one installation"
-            )
+        require_same_build(self.ranks)
         problems = self.ranks.broadcast(find_what_does_not_compile(self.experiment) if self.ranks.is_first else [])
         if problems:
             raise ExperimentError(problems)

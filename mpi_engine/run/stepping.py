@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mpi_engine.compiled import build
 from mpi_engine.experiment import Experiment
 from mpi_engine.network.partition import Partition
-from mpi_engine.network.ranks import Ranks
+from mpi_engine.network.ranks import LaunchError, Ranks
 from mpi_engine.output.layout import Record
 from mpi_engine.run.state import Read, Synapses, Variable
 
@@ -48,6 +49,11 @@ class Stepping(ABC):
     exchange: Any
     state: list[Variable]
 
+    @property
+    @abstractmethod
+    def n_synapses(self) -> int:
+        """Collective. Number of synapses of the whole network."""
+
     @abstractmethod
     def compile(self) -> None:
         """Collective. Load the kernels, compiled by one rank a node if they are not in the cache."""
@@ -65,6 +71,11 @@ class Stepping(ABC):
         int
             The status words of all ranks, or-ed; zero if none was raised.
         """
+
+    @property
+    @abstractmethod
+    def is_full(self) -> bool:
+        """Whether the records must be taken before the next step."""
 
     @abstractmethod
     def take_records(self) -> list[Record]:
@@ -93,3 +104,14 @@ class Stepping(ABC):
         read : callable
             ``read(path, start, stop)`` gives the rows from start to stop of a record of `save`.
         """
+
+
+def require_same_build(ranks: Ranks) -> None:
+    """Collective. Raise `LaunchError` if ranks differ in the engine, versions or CPU type: their bits could differ."""
+    builds = ranks.gather(build())
+    if len(set(builds)) > 1:
+        other = next(rank for rank, build in enumerate(builds) if build != builds[0])
+        raise LaunchError(
+            f"rank {other} differs from rank 0 in Steelyard's version, its packages or its CPU type, and so could "
+            "differ in its results; start all ranks on one type of node from one installation"
+        )

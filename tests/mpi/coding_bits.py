@@ -1,0 +1,79 @@
+"""Run coding networks on the ranks that there are, and print three digests of each.
+
+At once, cut evenly; at once, cut at random places; in parts that go on from saved states, each cut in another way.
+
+python -m tests.mpi.coding_bits STEPS NETWORK ...: names as in tests.coding_networks. The digests cover all records and
+the last state.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_engine.experiment import Experiment, parse_experiment
+from mpi_engine.network.partition import Partition
+from mpi_engine.network.ranks import Ranks
+from mpi_engine.run.coding import CodingSimulation
+from tests.coding_networks import NETWORKS, make
+
+RECORDING = {
+    "state": {"interval_ms": 0.7},
+    "currents": {"neurons": [0, 7, 29, 30, 59], "interval_ms": 1.3},
+    "slow_weights": {"interval_ms": 20.0},
+}
+
+
+def random_partition(experiment: Experiment, n_ranks: int, seed: int) -> Partition:
+    rng = np.random.default_rng(seed)
+    cuts = {name: [0, *sorted(rng.integers(0, size + 1, n_ranks - 1).tolist()), size]
+            for name, size in experiment.partitioned.items()}
+    return Partition(cuts)
+
+
+def digest(experiment: Experiment, ranks: Ranks, stops: list[int], seed: int | None) -> str:
+    recorded: dict[str, list[NDArray[Any]]] = {}
+    saved: dict[str, NDArray[Any]] = {}
+    for number, stop in enumerate(stops):
+        partition = None if seed is None else random_partition(experiment, ranks.size, seed + number)
+        simulation = CodingSimulation(experiment, ranks, partition)
+        simulation.compile()
+        if saved:
+            simulation.restore(lambda path, start, stop, saved=saved: saved[path][start:stop])
+        else:
+            simulation.start()
+        while simulation.step < stop:
+            simulation.advance(min(simulation.step + 333, stop))
+            for record in simulation.take_records():
+                if record.grows or record.path not in recorded:
+                    recorded.setdefault(record.path, []).append(whole(simulation, record))
+        saved = {record.path: whole(simulation, record) for record in simulation.save()}
+    sha = hashlib.sha256()
+    for path, parts in sorted({**recorded, **{path: [values] for path, values in saved.items()}}.items()):
+        sha.update(path.encode() + np.concatenate(parts).tobytes())
+    return sha.hexdigest()
+
+
+def whole(simulation: CodingSimulation, record: Any) -> NDArray[Any]:
+    """Collective. Put slabs of any axis together."""
+    values = np.zeros(record.shape, record.dtype)
+    for start, slab in simulation.ranks.gather((record.start, record.values)):
+        if slab is not None and slab.size:
+            values[tuple(slice(first, first + n) for first, n in zip(start, slab.shape, strict=True))] = slab
+    return values
+
+
+if __name__ == "__main__":
+    ranks, steps = Ranks.world(), int(sys.argv[1])
+    for name in sys.argv[2:]:
+        deaths = {"some": {"at_ms": 31.0, "fraction": 0.2}, "few": {"at_ms": 50.5, "neurons": [3, 59]}}
+        experiment = parse_experiment(make(recording=RECORDING, deaths=deaths, **NETWORKS[name]))
+        stops = sorted(np.random.default_rng(5).choice(np.arange(1, steps), 4, replace=False).tolist())
+        courses = (([steps], None), ([steps], 11), ([*stops, steps], 3))
+        digests = [digest(experiment, ranks, *course) for course in courses]
+        if ranks.is_first:
+            print(*digests)
