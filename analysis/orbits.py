@@ -103,7 +103,7 @@ def maxima(x: Floats, window: int = 25) -> Floats:
     smooth = np.convolve(x, np.ones(width) / width, mode="valid")
     middle = smooth[window:-window]
     around = np.lib.stride_tricks.sliding_window_view(smooth, 2 * window + 1)
-    heights: Floats = middle[middle == around.max(axis=1)]
+    heights: Floats = middle[around.argmax(axis=1) == window]     # the first of equal ones
     return heights
 
 
