@@ -18,8 +18,8 @@ from analysis.comparison import compare
 from analysis.findings import Findings
 from analysis.verdict import Line, number, summary
 from analysis.weights import NotMeasured, charge, own_current
-from mpi_engine.experiment import Experiment, Poisson, UserNeuron
-from mpi_engine.output.reader import RunReader
+from mpi_engine.experiment import CodingExperiment, Experiment, Poisson, UserNeuron
+from mpi_engine.output.reader import RunError, RunReader
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,9 @@ def report(
     RunError
         If something that is needed was not recorded.
     """
+    for run in runs:
+        if isinstance(run.experiment, CodingExperiment):
+            raise RunError(f"{run.path}: is of a coding network, of which analysis.coding tells; name another")
     labels = list(labels or [run.directory.name for run in runs])
     lines = compare(runs) if lines is None else lines
     found = Findings(runs[0])

@@ -76,7 +76,7 @@ def _origin(run: RunReader) -> str:
 
 
 def _kind(run: RunReader, population: str) -> str:
-    return "neurons" if population in run.experiment.populations else "spike trains"
+    return "neurons" if population in run.experiment.neuron_counts else "spike trains"
 
 
 def _rate(run: RunReader, population: str) -> str:

@@ -19,7 +19,7 @@ from rich.table import Table
 
 from mpi_engine.experiment import Experiment, ExperimentError, Problem, load_experiment
 from mpi_engine.run.calibration import Measurement
-from mpi_engine.run.footprint import Footprint
+from mpi_engine.run.kinds import make_footprint
 from orchestration.launcher import Engine, Outcome, count_cores, forwarded_signals, prepare
 from orchestration.progress import clock
 
@@ -108,12 +108,12 @@ def make_plan(file: Path, ranks: int, overrides: Sequence[str] = ()) -> Plan:
     """
     experiment = load_experiment(file, overrides)
     rates_hz = dict.fromkeys(experiment.sizes, _UNKNOWN_RATE_HZ)
-    arrays = Footprint(experiment, ranks, rates_hz).memory()
+    arrays = make_footprint(experiment, ranks, rates_hz).memory()
     measured = None
     if sum(arrays.values()) * ranks < psutil.virtual_memory().available:
         measured = _calibrate(file, ranks, overrides)
         rates_hz = measured.rates_hz
-    footprint = Footprint(experiment, ranks, rates_hz)
+    footprint = make_footprint(experiment, ranks, rates_hz)
     sizes = (footprint.run_file(), footprint.checkpoint(), footprint.disk())
     return Plan(experiment, ranks, footprint.memory(), *sizes, measured)
 

@@ -15,7 +15,8 @@ from mpi_engine.network.exchange import Exchange, exchange, make_exchange
 from mpi_engine.network.ranks import Ranks
 from mpi_engine.output.layout import Record
 from mpi_engine.output.writers import Writer
-from mpi_engine.run.simulation import Simulation
+from mpi_engine.run.kinds import make_simulation
+from mpi_engine.run.stepping import Stepping
 
 RUN_S = 1.5
 """Time [s] for which the network is run, at least."""
@@ -71,7 +72,7 @@ def calibrate(experiment: Experiment, directory: Path, ranks: Ranks, writer: Wri
         How they write.
     """
     started, empty = time.monotonic(), _memory()
-    simulation = Simulation(experiment, ranks)
+    simulation = make_simulation(experiment, ranks)
     built, with_network = time.monotonic(), _memory()
     simulation.compile()
     compiled, with_kernels = time.monotonic(), _memory()
@@ -98,7 +99,7 @@ def _memory() -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def _run(simulation: Simulation) -> tuple[float, dict[str, float]]:
+def _run(simulation: Stepping) -> tuple[float, dict[str, float]]:
     """Collective. Run for a moment; the time of a step [s] and the rates [Hz] in its later half."""
     e, ranks = simulation.experiment, simulation.ranks
     stride, begun, step_s = 32, time.monotonic(), 0.0

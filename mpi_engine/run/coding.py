@@ -34,6 +34,9 @@ from mpi_engine.run.stepping import Stepping, require_same_build
 _SATURATED = 0.3
 """Spikes of a step, of those that are possible, from which on the code suffers."""
 
+_WORTHWHILE = 1000
+"""Neurons of a rank below which it waits longer for the others than it saves."""
+
 _NO_SPIKES = SpikeRecord(np.empty(0, np.int32), np.empty(0, np.int32), np.zeros(1, np.int64))
 
 log = logging.getLogger("steelyard")
@@ -60,6 +63,9 @@ class CodingSimulation(Stepping):
         self.experiment = e = experiment
         self.ranks = ranks or Ranks()
         self.partition = partition or Partition.even(e.partitioned, self.ranks.size)
+        if self.ranks.size > 1 and e.network.size < _WORTHWHILE * self.ranks.size:
+            log.warning("%d neurons on %d ranks: one rank is best, for the others would wait; use them for trials or "
+                        "seeds", e.network.size, self.ranks.size)
         self.step = self.recorded = 0
         self.progress = np.zeros(2, np.int64)
         self._key = stream_key(e.seed.noise, "coding noise")

@@ -16,8 +16,8 @@ from mpi_engine.dynamics.plasticity import DEPTH, Trace
 from mpi_engine.experiment import Distribution, Experiment, UserSynapse, highest
 from mpi_engine.output.layout import JOINT
 
-_SPIKE_IN_MEMORY, _SPIKE_ON_DISK = 8, 16
-_DATASET_BYTES, _FILE_BYTES = 600, 8_000
+SPIKE_IN_MEMORY, SPIKE_ON_DISK = 8, 16
+DATASET_BYTES, FILE_BYTES = 600, 8_000
 """Names, shapes, attributes and checksum of a dataset; provenance and seal of a file."""
 
 
@@ -60,7 +60,7 @@ class Footprint:
         e, recording, duration = self._experiment, self._experiment.recording, self._experiment.run.duration_ms
         total = datasets = 0.0
         for name in recording.spikes:
-            total += self._spikes(name, duration) * _SPIKE_ON_DISK
+            total += self._spikes(name, duration) * SPIKE_ON_DISK
             datasets += 2
         if recording.rates:
             for name in (*e.sizes, *recording.rates.subpopulations):
@@ -88,7 +88,7 @@ class Footprint:
         for p in e.projections.values():
             total += 8 * (e.sizes[p.source] + e.sizes[p.target])
             datasets += 2
-        return total + datasets * _DATASET_BYTES + _FILE_BYTES
+        return total + datasets * DATASET_BYTES + FILE_BYTES
 
     def checkpoint(self) -> float:
         """Bytes of a checkpoint."""
@@ -99,7 +99,7 @@ class Footprint:
         total += self._presynaptic(tables=False) + sum(e.sizes[trace.population] for trace in self._post) * self._real
         total += sum(e.sizes[name] * self._history(name) for name in self._plan.remembering)
         datasets = sum(len(e.variables_of(name)) * 4 for name in e.populations) + 4 * len(e.projections)
-        return total + datasets * _DATASET_BYTES + _FILE_BYTES
+        return total + datasets * DATASET_BYTES + FILE_BYTES
 
     def disk(self) -> float:
         """Most bytes on disk at a time: the segments beside the file they become, two checkpoints and one begun."""
@@ -179,7 +179,7 @@ class Footprint:
         e, segment = self._experiment, self._experiment.recording.segment_ms
         total = 0.0
         for name in e.recording.spikes:
-            total += self._spikes(name, segment) * (_SPIKE_IN_MEMORY + _SPIKE_ON_DISK / self._n_ranks)
+            total += self._spikes(name, segment) * (SPIKE_IN_MEMORY + SPIKE_ON_DISK / self._n_ranks)
         for name, traces in e.recording.traces.items():
             columns = len(e.variables_of(e.members(name)[0]))
             total += 2 * segment / traces.interval_ms * columns * self._chosen(name) * self._real / self._n_ranks

@@ -1,11 +1,15 @@
-"""The kinds of networks, and the simulation of each."""
+"""The kinds of networks, and the simulation and the footprint of each."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from mpi_engine.experiment import CodingExperiment, Experiment
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import Ranks
 from mpi_engine.run.coding import CodingSimulation
+from mpi_engine.run.coding_footprint import CodingFootprint
+from mpi_engine.run.footprint import Footprint
 from mpi_engine.run.simulation import Simulation
 from mpi_engine.run.stepping import Stepping
 
@@ -17,3 +21,12 @@ def make_simulation(
     if isinstance(experiment, CodingExperiment):
         return CodingSimulation(experiment, ranks, partition)
     return Simulation(experiment, ranks, partition)
+
+
+def make_footprint(
+    experiment: Experiment, n_ranks: int, rates_hz: Mapping[str, float]
+) -> Footprint | CodingFootprint:
+    """Reckon what an experiment takes, of whatever kind its network is; arguments as for these."""
+    if isinstance(experiment, CodingExperiment):
+        return CodingFootprint(experiment, n_ranks, rates_hz)
+    return Footprint(experiment, n_ranks, rates_hz)

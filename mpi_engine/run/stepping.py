@@ -72,6 +72,11 @@ class Stepping(ABC):
             The status words of all ranks, or-ed; zero if none was raised.
         """
 
+    @property
+    @abstractmethod
+    def is_full(self) -> bool:
+        """Whether the records must be taken before the next step."""
+
     @abstractmethod
     def take_records(self) -> list[Record]:
         """Collective. Records of what was completed since the last call, for a segment."""

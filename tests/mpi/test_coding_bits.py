@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tomli_w
 
+from mpi_engine.output.coding_reader import open_coding_run
 from mpi_engine.output.difference import differences
 from tests.coding_networks import NETWORKS, make
 from tests.mpi.coding_bits import RECORDING
@@ -57,3 +59,18 @@ def test_one_file_from_runs_and_resumed_runs(mpirun: Mpirun, tmp_path: Path) -> 
     engine(2, "resume", tmp_path / "branch")
     status = json.loads((tmp_path / "branch" / "status.json").read_text())
     assert status["step"] == 1500
+    whole, branch = open_coding_run(tmp_path / "whole"), open_coding_run(tmp_path / "branch")
+    tracking, currents, weights = whole.tracking(), whole.currents(), whole.slow_weights()
+    assert tracking.x.shape == (214, 2)
+    np.testing.assert_allclose(tracking.times_ms[[0, -1]], [0.7, 149.8])
+    assert currents.ids.tolist() == [0, 7, 29, 30, 59]
+    assert currents.values["slow_E"].shape == (115, 5)
+    assert weights.theta is not None
+    assert weights.theta.shape == (8, 40, 2)
+    assert weights.drift_error is not None
+    assert np.isfinite(weights.drift_error[1:]).all()
+    assert whole.network()["decoder"].shape == (60, 2)
+    np.testing.assert_allclose(branch.tracking().times_ms[0], 70.7)
+    late = branch.spikes("coding")
+    assert late.times_ms.min() > 70.3
+    assert np.unique(late.ids).size <= 30
