@@ -9,7 +9,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.spikes import coefficients_of_variation, fano_factors, window_counts
+from analysis.spikes import window_counts
+from analysis.variability import coefficients_of_variation, fano_factors
 from mpi_engine.experiment.coding import NEURONS, CodingExperiment, Stage
 from mpi_engine.output.reader import RunError, RunReader
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
+from dask.base import compute
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
@@ -46,7 +46,7 @@ class Distribution:
 
 def blocked(counts: NDArray[np.int64], block: int = BLOCK) -> Matrix:
     """Cut counts [W, n] in blocks of neurons, as a Dask array."""
-    return da.from_array(counts, chunks=(-1, block))  # type: ignore[no-untyped-call]
+    return da.from_array(counts, chunks=(-1, block))
 
 
 def covariances(first: Matrix, second: Matrix | None = None) -> Matrix:
@@ -104,7 +104,7 @@ def distribution(matrix: Matrix, within: bool) -> Distribution:
         for column, block in enumerate(blocks[first:], first):
             parts.append(delayed(_sums)(block, within and row == column))
             times.append(2 if within and column > row else 1)
-    pairs, total, squares = np.array(times) @ np.array(dask.compute(*parts))  # type: ignore[no-untyped-call]
+    pairs, total, squares = np.array(times) @ np.array(compute(*parts))
     if pairs == 0:
         return Distribution(np.nan, np.nan, 0)
     mean = float(total / pairs)

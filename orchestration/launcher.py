@@ -155,7 +155,7 @@ def prepare(
     """
     experiment = load_experiment(file, overrides)
     directory = directory or Path("runs") / f"{file.stem}-{experiment.hash[:8]}"
-    launch = Launch(file, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s, launcher)
+    launch = Launch(file, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s, launcher=launcher)
     _refuse([*_problems_of_directory(directory), *_problems_of_ranks(ranks, launcher)])
     _check_limit(launch)
     return launch
@@ -188,7 +188,7 @@ def prepare_resume(
     """
     check_holds_run(directory)
     ranks = read_status(directory).get("ranks", 1) if ranks is None else ranks
-    launch = Launch(None, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s, launcher)
+    launch = Launch(None, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s, launcher=launcher)
     check_ranks(ranks, launcher)
     _check_limit(launch)
     return launch

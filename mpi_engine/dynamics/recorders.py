@@ -6,7 +6,7 @@ over ranks; sums over time are float64, one a neuron.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -229,7 +229,7 @@ def _take_average(o: Observations) -> None:
 
 @part
 def _take_sample(
-    values: NDArray[np.float64], sums: NDArray[np.float64], squares: NDArray[np.float64], factor: float
+    values: NDArray[Any], sums: NDArray[np.float64], squares: NDArray[np.float64], factor: float
 ) -> None:
     for i in range(values.size):
         value = values[i] * factor
@@ -239,7 +239,7 @@ def _take_sample(
 
 @part
 def _take_joint_sample(
-    o: Observations, voltages: NDArray[np.float64], conductances: NDArray[np.float64], factor: float
+    o: Observations, voltages: NDArray[Any], conductances: NDArray[Any], factor: float
 ) -> None:
     for i in range(o.conductance.size):
         V, g = voltages[i] * factor, conductances[i] * factor
