@@ -35,7 +35,7 @@ MIDDLE = {
     },
     "plasticity": {"homeostatic": {"weight_norm_mv": -0.2}},
 }
-"""Sizes at which arrays are neither nothing nor all; only inputs fire, so that a moment tells the rates of the whole."""
+"""Sizes at which arrays are neither nothing nor all; only inputs fire, so a moment tells the rates of the whole."""
 
 
 @pytest.fixture(scope="module")
