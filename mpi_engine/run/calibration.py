@@ -18,8 +18,8 @@ from mpi_engine.output.writers import Writer
 from mpi_engine.run.kinds import make_simulation
 from mpi_engine.run.stepping import Stepping
 
-RUN_S = 1.5
-"""Time [s] for which the network is run, at least."""
+RUN_S, RUN_STEPS = 1.5, 1000
+"""Time [s] and number of steps for which the network is run, at least."""
 
 _EXCHANGES = 2000
 _TRIAL_NUMBERS = 2**22
@@ -98,7 +98,8 @@ def _run(simulation: Stepping) -> tuple[float, dict[str, float]]:
     e, ranks = simulation.experiment, simulation.ranks
     stride, begun, step_s = 32, time.monotonic(), 0.0
     first, before = 0, simulation.progress[1:].copy()
-    while simulation.step < e.n_steps and not ranks.broadcast(time.monotonic() - begun > RUN_S):
+    least = min(RUN_STEPS, e.n_steps)
+    while simulation.step < least or not ranks.broadcast(simulation.step == e.n_steps or _since(begun) > RUN_S):
         first, before, at = simulation.step, simulation.progress[1:].copy(), time.monotonic()
         stride *= 2
         while simulation.step < min(first + stride, e.n_steps):
@@ -109,6 +110,10 @@ def _run(simulation: Stepping) -> tuple[float, dict[str, float]]:
     ran_s = (simulation.step - first) * e.run.dt_ms * 1e-3
     spikes = (simulation.progress[1:] - before).tolist()
     return step_s, {name: count / (size * ran_s) for (name, size), count in zip(e.sizes.items(), spikes, strict=True)}
+
+
+def _since(begun: float) -> float:
+    return time.monotonic() - begun
 
 
 def _trial(ranks: Ranks) -> Record:

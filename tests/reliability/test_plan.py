@@ -28,14 +28,14 @@ PROMISE = 0.2
 
 MIDDLE = {
     "populations": {"E": {"size": 3000}, "I": {"size": 1000}},
-    "inputs": {"X": {"size": 500}},
+    "inputs": {"X": {"size": 500, "rate_hz": 200.0, "correlation": 0.0}},
     "projections": {
         "E_to_E": {"probability": 0.3, "weight_mv": 0.02}, "I_to_E": {"probability": 0.5, "weight_mv": -0.2},
-        "E_to_I": {"in_degree": 300, "weight_mv": 0.1}, "X_to_E": {"weight_mv": 2.0}, "X_to_I": {"weight_mv": 2.0},
+        "E_to_I": {"in_degree": 300, "weight_mv": 0.1}, "X_to_E": {"weight_mv": 0.01}, "X_to_I": {"weight_mv": 0.01},
     },
     "plasticity": {"homeostatic": {"weight_norm_mv": -0.2}},
 }
-"""Sizes at which arrays are neither nothing nor all; the structure is that of the small network."""
+"""Sizes at which arrays are neither nothing nor all; only inputs fire, so a moment tells the rates of the whole."""
 
 
 @pytest.fixture(scope="module")
