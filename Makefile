@@ -11,9 +11,9 @@ demo: setup
 	$(steelyard) run $(homeostatic) -n 2 -o demo/weak-inhibition --set projections.I_to_E.weight_mv=-60
 	$(python) -m analysis.studies.akil2021.demo demo/strong-inhibition demo/weak-inhibition demo/report.html
 
-# With CI=true a skipped test fails. Two workers, each file whole on one: most of the time goes into compiling.
+# With CI=true a skipped test fails. Each file whole on one worker, the long ones first; a third fills the waits.
 test: lint peers
-	$(python) -m pytest -m "not science" -n 2 --dist loadfile
+	$(python) -m pytest -m "not science" -n 3 --dist loadfile --no-loadscope-reorder
 
 science: setup peers
 	$(python) -m pytest -m science

@@ -34,7 +34,8 @@ def main() -> int:
         at a checkpoint, or before the first step: to be resumed.
     """
     arguments = _parser().parse_args()
-    hold_signals()
+    if arguments.command != "branch":
+        hold_signals()     # until there is a watcher
     _die_with_parent()
     try:
         ranks = Ranks.world()
@@ -44,6 +45,7 @@ def main() -> int:
     _set_up_log(ranks)
     try:
         code = _do(arguments, ranks)
+        hold_signals()     # one that comes late must not change the exit code
         ranks.meet("the end")
         return code
     except Exception:
@@ -75,10 +77,10 @@ def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
     """Collective. Begin a run."""
     from mpi_engine.run.job import run  # noqa: PLC0415
 
-    wall_time = ranks.on_first(lambda: _wall_time(arguments))
+    limits = ranks.on_first(lambda: _limits(arguments))
     experiment = ranks.on_first(lambda: load_experiment(arguments.file, arguments.set))
     directory = arguments.output or Path("runs") / f"{arguments.file.stem}-{experiment.hash[:8]}"
-    path = run(experiment, directory, ranks, arguments.writer, wall_time, arguments.watchdog)
+    path = run(experiment, directory, ranks, arguments.writer, *limits)
     return DONE if path is not None else STOPPED
 
 
@@ -86,8 +88,8 @@ def _resume(arguments: argparse.Namespace, ranks: Ranks) -> int:
     """Collective. Go on with a run."""
     from mpi_engine.run.job import resume  # noqa: PLC0415
 
-    wall_time = ranks.on_first(lambda: _wall_time(arguments))
-    path = resume(arguments.run, arguments.set, ranks, arguments.writer, wall_time, arguments.watchdog)
+    limits = ranks.on_first(lambda: _limits(arguments))
+    path = resume(arguments.run, arguments.set, ranks, arguments.writer, *limits)
     return DONE if path is not None else STOPPED
 
 
@@ -99,10 +101,12 @@ def _branch(arguments: argparse.Namespace, ranks: Ranks) -> int:
     return DONE
 
 
-def _wall_time(arguments: argparse.Namespace) -> WallTime | None:
+def _limits(arguments: argparse.Namespace) -> tuple[WallTime | None, float]:
+    """Read the time limit, and the patience of the watchdog [s]."""
     limit = arguments.max_walltime
     limit_s = None if limit is None else parse_duration(limit, "--max-walltime")
-    return WallTime.of_this_job(limit_s, parse_duration(arguments.reserve, "--reserve"))
+    wall_time = WallTime.of_this_job(limit_s, parse_duration(arguments.reserve, "--reserve"))
+    return wall_time, parse_duration(arguments.watchdog, "--watchdog")
 
 
 def _complain(error: Exception) -> None:
@@ -143,8 +147,8 @@ def _parser() -> argparse.ArgumentParser:
                              help="stop at a checkpoint before so long; the batch job's limit if not given")
         running.add_argument("--reserve", default=f"{RESERVE_S:g}", metavar="S|H:M:S",
                              help="time to leave before that limit [default: %(default)s]")
-        running.add_argument("--watchdog", type=float, default=WATCHDOG_S, metavar="S",
-                             help="print all stacks where nothing is finished for so long [default: %(default)g]")
+        running.add_argument("--watchdog", default=f"{WATCHDOG_S:g}", metavar="S|H:M:S",
+                             help="print all stacks where nothing is finished for so long [default: %(default)s]")
     return parser
 
 

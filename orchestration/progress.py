@@ -18,6 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from mpi_engine.run.directory import EXPERIMENT_FILE
 from orchestration.launcher import (
     STOPPING_SIGNALS,
     Engine,
@@ -39,6 +40,7 @@ _UNDERSTOOD = set(Outcome) - {Outcome.BUG}
 _ACTIVITIES = {
     "building": "building the network",
     "compiling": "compiling, once for this kind of experiment",
+    "writing": "writing what was recorded",
     "checkpointing": "writing a checkpoint",
     "finishing": "writing run.h5",
 }
@@ -74,7 +76,8 @@ def follow(launch: Launch, console: Console, errors: Console) -> int:
         _explain(code, code in _UNDERSTOOD or (was_stopped and engine.requests < 2), errors, noise)
     if was_stopped and engine.requests < 2:
         code = Outcome.STOPPED     # also if the engine had not come so far as to answer a signal
-    if code != Outcome.WRONG and (launch.directory / "experiment.toml").exists():
+    says_all = code in (Outcome.WRONG, Outcome.UNHEALTHY, Outcome.DAMAGED)
+    if not says_all and (launch.directory / EXPERIMENT_FILE).exists():
         console.print(describe_end(launch.directory), **PLAIN)
     return code
 

@@ -13,7 +13,7 @@ import pytest
 
 from orchestration.launcher import engine_environment, find_mpirun
 
-MPI_TIMEOUT_S = 120
+MPI_TIMEOUT_S = 900
 
 Table = dict[str, Any]
 

@@ -26,6 +26,9 @@ Affine = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
 
 Positive = Annotated[FiniteFloat, Field(gt=0)]
 
+Rate = Annotated[FiniteFloat, Field(ge=0)]
+"""A learning rate; at zero, weights stay as they are."""
+
 
 @dataclass(frozen=True)
 class PairCoefficients:
@@ -126,7 +129,7 @@ class HebbianHard(PairRule, BoundedRule):
     """
 
     rule: Literal["hebbian_hard"]
-    learning_rate_mv: Positive
+    learning_rate_mv: Rate
 
     def coefficients(self, scale: float, unit: float = 1.0) -> PairCoefficients:
         """Resolve the rule; see `PairRule.coefficients`."""
@@ -147,7 +150,7 @@ class HebbianSoft(PairRule):
     """
 
     rule: Literal["hebbian_soft"]
-    learning_rate: Positive
+    learning_rate: Rate
     weight_max_mv: FiniteFloat
 
     def coefficients(self, scale: float, unit: float = 1.0) -> PairCoefficients:
@@ -168,7 +171,7 @@ class Kohonen(PairRule):
     """
 
     rule: Literal["kohonen"]
-    learning_rate: Positive
+    learning_rate: Rate
     beta_mv: FiniteFloat
 
     def coefficients(self, scale: float, unit: float = 1.0) -> PairCoefficients:
@@ -189,7 +192,7 @@ class Oja(PairRule):
     """
 
     rule: Literal["oja"]
-    learning_rate: Positive
+    learning_rate: Rate
     beta_mv: FiniteFloat
 
     def coefficients(self, scale: float, unit: float = 1.0) -> PairCoefficients:
@@ -218,7 +221,7 @@ class Homeostatic(PairRule):
     """
 
     rule: Literal["homeostatic"]
-    learning_rate_mv: Positive
+    learning_rate_mv: Rate
     target_rate_hz: Positive
     weight_norm_mv: FiniteFloat
 

@@ -1,7 +1,7 @@
 """Two ways of writing one file from many ranks, with the same result.
 
-A file appears under its name only when it is whole: it is written under another name in the same directory, gets its
-manifest and its seal, is synced and then renamed.
+A file appears under its name only when it is whole: it is written under another name in the same directory, where its
+space is taken first, gets its manifest and its seal, is synced and then renamed.
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ class Writer(ABC):
         """Collective. Write everything but the seal; where the data lie in the file is returned."""
         file = self._create(path)
         datasets = {} if file is None else _declare(file, records, attributes)
+        self.on_root(lambda: _take_space(path, records))
         written: Counter[str] = Counter()
         for name, start, values in slabs or ((record.path, record.start, record.values) for record in records):
             written[name] += 0 if values is None else values.size
@@ -264,6 +265,13 @@ def choose_writer(comm: MPI.Comm | None, name: Literal["parallel", "gather"] | N
     if comm is None or not parallel or name == "gather":
         return GatherWriter(comm)
     return ParallelWriter(comm)
+
+
+def _take_space(path: Path, records: Sequence[Record]) -> None:
+    """Take the space of a file that is being written, so that a disk that is too full is known before the data."""
+    size = sum(int(np.prod(record.shape, dtype=np.int64)) * record.dtype.itemsize for record in records)
+    with path.open("rb+") as file:
+        os.posix_fallocate(file.fileno(), 0, max(size, 1))
 
 
 def _finish(partial: Path, path: Path, data: Sequence[tuple[int, int]]) -> None:

@@ -7,9 +7,10 @@ is left out, because all rows have seen all when the state is saved.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpi_engine.dynamics.neurons import model_of
 from mpi_engine.dynamics.synapses import PlasticProjection
@@ -36,7 +37,7 @@ def _neurons(simulation: Simulation) -> Iterator[Variable]:
     e = simulation.experiment
     for name, population in simulation.populations.items():
         kinds = e.synapses_of(name)
-        variables = {"V": population.V}
+        variables: dict[str, NDArray[Any]] = {"V": population.V}
         variables |= {"V_free": population.V_free} if e.has_shadow_voltage else {}
         variables |= {"waiting": population.waiting} if population.refractory[0] else {}
         variables |= dict(zip(model_of(e, name).state, population.state, strict=True))

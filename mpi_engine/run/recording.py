@@ -209,8 +209,8 @@ class NeuronRecorder:
         ]
         for name, o in self.observations.items():
             first, size = self._spans[name][0], self._experiment.populations[name].size
-            sums = ("spike_count", "window", "sums", "squares") if self._block else ()
-            sums += ("joint", "centre") if self._block and "g_total" in self.variables[name] else ()
+            sums = ["spike_count", "window", "sums", "squares"] if self._block else []
+            sums += ["joint", "centre"] if self._block and "g_total" in self.variables[name] else []
             state += [of_neurons(f"{group}/{name}/{key}", getattr(o, key), first, size) for key in sums]
             state += [Common.of(f"{group}/{name}/{key}", getattr(o, key), ranks) for key in ("collected", "samples")]
             state += [Total.of(f"{group}/{name}/{key}", getattr(o, key)[:1], ranks)

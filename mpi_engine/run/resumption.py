@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tomllib
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from mpi_engine.compiled import build
@@ -111,7 +112,7 @@ def _last_good(writer: Writer, run_dir: Path) -> Checkpoint | None:
     paths = writer.on_root(lambda: checkpoints(run_dir))
     for path in reversed(paths):
         found = find_checkpoint_damage(writer, path)
-        found = found or writer.on_root(lambda path=path: _find_gap(run_dir, int(path.stem)))
+        found = found or writer.on_root(partial(_find_gap, run_dir, int(path.stem)))
         if not found:
             return Checkpoint(path)
         problem = found

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import time
+
 import psutil
 
 from mpi_engine.experiment import ExperimentError, Problem

@@ -44,6 +44,7 @@ WATCHDOG_S = 600.0
 _ONE_REQUEST_S = 1.0
 """Signals within so long [s] after the first are the same request: a launcher may pass one on along two ways."""
 
+_STANDARD_ERROR = 2
 _HEARTBEAT_S = 0.5
 _FIRST_LINE_S, _LONGEST_LINE_S = 2.0, 60.0
 
@@ -188,7 +189,7 @@ class Watcher:
     def _look_at_clock(self) -> None:
         wall_time, simulation = self._wall_time, self._simulation
         if wall_time is not None and wall_time.is_up:
-            self._stop_for(f"the time limit, {wall_time.left_s:.0f} s away")
+            self._stop_for(f"the time limit, {max(wall_time.left_s, 0.0):.0f} s away")
         if simulation is None or not self._ranks.is_first or self._phase != "running":
             return
         if time.monotonic() - self._checkpoint_at >= simulation.experiment.run.checkpoint_every_wall_s:
@@ -224,13 +225,13 @@ class Watcher:
         if finished != self._finished:
             self._finished, self._finished_at, self._stalled = finished, time.monotonic(), False
             # prints them too where this thread is kept from running
-            faulthandler.dump_traceback_later(self._watchdog_s + 2 * _HEARTBEAT_S, file=sys.__stderr__)
+            faulthandler.dump_traceback_later(self._watchdog_s + 2 * _HEARTBEAT_S, file=_STANDARD_ERROR)
         elif not self._stalled and time.monotonic() - self._finished_at >= self._watchdog_s:
             self._stalled = True
             faulthandler.cancel_dump_traceback_later()
             log.error("rank %d has finished nothing for %g s while %s; its stacks are on standard error",
                       self._ranks.rank, self._watchdog_s, self._phase)
-            faulthandler.dump_traceback(file=sys.__stderr__)
+            faulthandler.dump_traceback(file=_STANDARD_ERROR)
 
     def _beat(self) -> None:
         if self._directory is not None:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mpi_engine.experiment import Experiment, load_experiment
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import Ranks
+from mpi_engine.output.layout import Record
 from mpi_engine.run.simulation import Simulation
 
 
@@ -25,6 +28,15 @@ def random_partition(experiment: Experiment, n_ranks: int, seed: int) -> Partiti
     return Partition(cuts)
 
 
+def whole(record: Record, ranks: Ranks) -> NDArray[Any]:
+    """Collective. Put the ranks' slabs of a record together."""
+    values = np.empty(record.shape, record.dtype)
+    for start, slab in ranks.gather((record.start, record.values)):
+        if slab is not None:
+            values[tuple(slice(first, first + n) for first, n in zip(start, slab.shape, strict=True))] = slab
+    return values
+
+
 def digest(experiment: Experiment, ranks: Ranks, partition: Partition | None, steps: int) -> str:
     simulation = Simulation(experiment, ranks, partition)
     simulation.compile()
@@ -34,9 +46,8 @@ def digest(experiment: Experiment, ranks: Ranks, partition: Partition | None, st
         simulation.advance(min(simulation.step + 97, steps))
         sha.update(simulation.exchange.fired[: simulation.exchange.offsets[-1]].tobytes())
         simulation.take_records()
-    for key, values in sorted(simulation.state().items()):
-        sha.update(key.encode() + values.tobytes())
-    sha.update(simulation.progress.tobytes())
+    for record in simulation.save():
+        sha.update(record.path.encode() + whole(record, ranks).tobytes())
     return sha.hexdigest()
 
 

@@ -175,6 +175,8 @@ def test_steelyard_stop_and_resume(long: Path, tmp_path: Path) -> None:
     with started([STEELYARD, "stop", str(directory)], dict(os.environ)) as stopping:
         again = end_of(stopping)
     assert (again.code, again.out.splitlines()) == (0, [f"{directory} is not running", said])
+    with started([STEELYARD, "inspect", str(directory)], dict(os.environ)) as inspection:
+        assert f"stopped, step {step_of(directory)} of 1000000000" in end_of(inspection).out
     before = step_of(directory)
     with started([STEELYARD, "resume", str(directory)], dict(os.environ)) as process:
         wait_for_steps(process, directory)

@@ -26,7 +26,7 @@ from rich.console import Console
 
 from mpi_engine.experiment import ExperimentError, load_experiment
 from orchestration import doctor
-from orchestration.launcher import Engine, Launch, count_cores, engine_environment, find_mpirun, prepare
+from orchestration.launcher import Engine, Launch, count_cores, engine_environment, find_mpirun, prepare, prepare_resume
 from orchestration.progress import picture
 
 Table = dict[str, Any]
@@ -111,6 +111,35 @@ def test_command_line_of_the_engine(experiment_file: Path) -> None:
     assert Launch(experiment_file, Path("out"), 3).command() == [
         str(find_mpirun()), "-n", "3", sys.executable, *expected
     ]  # fmt: skip
+    going_on = Launch(None, Path("out"), overrides=("run.duration_ms=9",), max_walltime_s=5400.0, reserve_s=30.0)
+    words = ["resume", "out", "--set", "run.duration_ms=9", "--max-walltime", "5400.0", "--reserve", "30.0"]
+    assert going_on.command() == [sys.executable, "-m", "mpi_engine", *words]
+
+
+def test_going_on_takes_as_many_ranks_as_before(experiment_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ExperimentError, match=r"RUN = .*: holds no run"):
+        prepare_resume(tmp_path)
+    (tmp_path / "experiment.toml").write_text(experiment_file.read_text())
+    assert prepare_resume(tmp_path).ranks == 1
+    (tmp_path / "status.json").write_text('{"phase": "stopped", "ranks": 2}')
+    assert prepare_resume(tmp_path).ranks == 2
+    assert prepare_resume(tmp_path, 1).ranks == 1
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (("--max-walltime", "soon"), "--max-walltime = soon: is no duration"),
+        (("--max-walltime", "60"), "--max-walltime = 60: is not longer than the reserve of 60 s"),
+        (("--max-walltime", "60", "--reserve", "1:30"), "--max-walltime = 60: is not longer than the reserve of 90 s"),
+    ],
+)
+def test_a_time_limit_that_cannot_be_kept(limits: tuple[str, ...], message: str, experiment_file: Path) -> None:
+    done = steelyard("run", experiment_file, "-o", experiment_file.parent / "run", *limits)
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith(f"steelyard: command: {message}")
+    assert not (experiment_file.parent / "run").exists()
 
 
 def test_no_mpirun(experiment_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -300,7 +329,8 @@ def test_picture_of_a_running_engine() -> None:
         ({}, "starting"),
         ({"phase": "building", "memory_mb": 80.0}, "building"),
         ({"phase": "compiling", "step": 0, "n_steps": 300_000, "time_ms": 0.0, "duration_ms": 30_000.0}, "once"),
-        (RUNNING | {"phase": "writing", "time_ms": 30_000.0}, "run.h5"),
+        (RUNNING | {"phase": "checkpointing", "time_ms": 30_000.0}, "checkpoint"),
+        (RUNNING | {"phase": "finishing", "time_ms": 30_000.0}, "run.h5"),
     ],
 )
 def test_picture_of_other_phases(status: Table, word: str) -> None:
@@ -366,7 +396,7 @@ def test_a_directory_is_not_written_twice(finished: Path) -> None:
     before = (finished / "run.h5").read_bytes()
     done = steelyard("run", finished.parent / "small.toml", "-n", "2", "-o", finished)
     assert done.returncode == 2
-    assert "holds a run already" in done.stderr
+    assert "holds a finished run" in done.stderr
     assert (finished / "run.h5").read_bytes() == before
 
 
@@ -394,28 +424,6 @@ def test_report_is_one_page(finished: Path, tmp_path: Path) -> None:
     done = steelyard("report", finished, "-o", page)
     assert done.returncode == 0, done.stderr
     assert page.read_text().lstrip().lower().startswith("<!doctype html>")
-
-
-def test_a_stopped_run_keeps_what_it_recorded(experiment_file: Path) -> None:
-    directory = experiment_file.parent / "long"
-    command = [STEELYARD, "run", str(experiment_file), "-n", "2", "-o", str(directory)]
-    process = subprocess.Popen(
-        [*command, "--set", "run.duration_ms=1e6"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    try:
-        end = time.monotonic() + 120
-        while not list(directory.glob("segments/0*.h5")):
-            assert time.monotonic() < end and process.poll() is None
-            time.sleep(0.05)
-        process.send_signal(signal.SIGTERM)
-        out, _ = process.communicate(timeout=30)
-    finally:
-        process.kill()
-    assert process.returncode in (75, 128 + signal.SIGTERM)
-    assert out.splitlines()[-1] == f"stopped before the end; next: steelyard inspect {directory}"
-    done = steelyard("inspect", directory)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^state +stopped, step \d+ of 10000000", done.stdout, re.M)
 
 
 def test_a_terminal_sees_a_bar_instead_of_lines(experiment_file: Path) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mpi_engine.experiment import Experiment, Normalisation, PairRule, Triplet, parse_experiment
 from mpi_engine.run.simulation import Simulation
+from tests.state import state_of
 
 Array = NDArray[np.float64]
 
@@ -152,7 +153,7 @@ class Reference:
 
 def weights_of(simulation: Simulation, projection: str) -> Array:
     """Dense weights, target by source; NaN where there is no synapse."""
-    state = simulation.state()
+    state = state_of(simulation)
     dense = np.full((15, 25), np.nan)
     dense[state[f"post/{projection}"], state[f"pre/{projection}"]] = state[f"weights/{projection}"]
     return dense
@@ -177,7 +178,7 @@ def test_every_rule_agrees_with_the_reference() -> None:
 
 def test_looking_at_weights_does_not_change_them() -> None:
     experiment = network(state_dtype="float32", weight_dtype="float32")
-    seldom, often = (simulate(experiment, every)[0].state() for every in (experiment.n_steps, 7))
+    seldom, often = (state_of(simulate(experiment, every)[0]) for every in (experiment.n_steps, 7))
     for projection in PROJECTIONS:
         assert seldom[f"weights/{projection}"].tobytes() == often[f"weights/{projection}"].tobytes(), projection
 
@@ -209,7 +210,7 @@ def paired(rule: dict[str, Any], pre: dict[int, list[int]], post: list[int]) -> 
     simulation.advance(experiment.n_steps)
     assert simulation.progress[1] == sum(map(len, pre.values()))
     assert simulation.progress[2] == len(post)
-    return simulation.state()["weights/A_to_B"] - 1e-3
+    return state_of(simulation)["weights/A_to_B"] - 1e-3
 
 
 def test_the_window_of_pairs_is_the_formula() -> None:

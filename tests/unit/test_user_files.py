@@ -14,6 +14,7 @@ import tomli_w
 from mpi_engine.dynamics.block import Plan, block_source
 from mpi_engine.experiment import Experiment, ExperimentError, load_experiment, parse_experiment
 from mpi_engine.run.simulation import Simulation
+from tests.state import state_of
 
 OWN = Path("analysis/studies/own")
 
@@ -103,9 +104,9 @@ def test_the_same_arithmetic_gives_the_same_network_as_fast(models: Path) -> Non
         simulation.advance(1000)
     assert built_in.progress.tolist() == own.progress.tolist()
     assert built_in.progress[1] > 200
-    for key, values in built_in.state().items():
+    for key, values in state_of(built_in).items():
         if key.startswith(("V/", "weights/")):
-            np.testing.assert_allclose(own.state()[key], values, rtol=1e-9, err_msg=key)
+            np.testing.assert_allclose(state_of(own)[key], values, rtol=1e-9, err_msg=key)
     # turn by turn, so that whatever else the machine does slows both
     times = np.array([[_time(simulation, 100) for simulation in (built_in, own)] for _ in range(10)])
     assert np.median(times[:, 1] / times[:, 0]) < 1.3
@@ -120,11 +121,11 @@ def _time(simulation: Simulation, steps: int) -> float:
 def test_the_shipped_example_runs_and_learns() -> None:
     experiment = load_experiment(OWN / "network.toml", ["run.duration_ms=300.0"])
     simulation = started(experiment)
-    initial = simulation.state()["weights/E_to_E"].copy()
+    initial = state_of(simulation)["weights/E_to_E"].copy()
     simulation.advance(experiment.n_steps)
     rates = simulation.progress[1:3] / (np.array([800, 200]) * 0.3)
     assert np.all((rates > 1.0) & (rates < 100.0))
-    weights = simulation.state()["weights/E_to_E"]
+    weights = state_of(simulation)["weights/E_to_E"]
     changes = (weights - initial) * 1e2     # each spike adds 0.02 or takes 0.01
     np.testing.assert_allclose(changes, np.rint(changes), atol=1e-2)
     assert changes.min() < -0.5 < 0.5 < changes.max()
