@@ -29,16 +29,21 @@ LONG = {"run": {"duration_ms": 40_000.0, "checkpoint_every_ms": 2000.0}, "record
 
 def test_whoever_is_killed_each_run_is_done_once(write: Callable[..., Runs], tmp_path: Path) -> None:
     runs = write("seeds = 3", **LONG)
+    ledger = Ledger(runs.sweep.directory)
     driver = runs.start()
+    stopped = runs.wait_until_one_runs()
+    runs.engines(stopped)[0].send_signal(signal.SIGUSR1)    # as if its time were over
+    wait_for(lambda: ledger.read(stopped.id).attempt == 2)
     runs.wait_until_one_runs()
     kill(worker_of(driver))
     victim = runs.wait_until_one_runs()
+    attempt = ledger.read(victim.id).attempt
     kill(runs.engines(victim)[0])
-    wait_for(lambda: Ledger(runs.sweep.directory).read(victim.id).attempt > 1)
+    wait_for(lambda: ledger.read(victim.id).attempt > attempt)
     runs.wait_until_one_runs()
     kill(driver)
     wait_for(lambda: not processes_with(str(runs.sweep.directory)))
-    states = Counter(entry.state for entry in Ledger(runs.sweep.directory).survey().values())
+    states = Counter(entry.state for entry in ledger.survey().values())
     assert states[State.RUNNING] == states[State.FAILED] == 0
     code, told = runs.type("run")
     assert code == 0, told
