@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
@@ -15,7 +16,7 @@ from types import FrameType
 from rich.console import Console
 
 from mpi_engine.experiment import ExperimentError, Problem, load_experiment
-from mpi_engine.run.directory import EXPERIMENT_FILE
+from mpi_engine.run.directory import EXPERIMENT_FILE, living_holder
 from mpi_engine.run.walltime import parse_duration
 from mpi_engine.run.watcher import STOP_COMMAND, STOP_FILE
 from orchestration import slurm
@@ -25,6 +26,8 @@ from orchestration.ledger import Ledger, State
 from orchestration.progress import follow, say
 from orchestration.sweep import read_sweep
 from orchestration.sweep_cli import drive
+
+_FORMER_S = 120.0
 
 _console = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)
@@ -50,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     directory: Path = given if given.is_dir() else arguments.output or Path("runs") / f"{given.stem}-{job}"
     limit = None if arguments.max_walltime is None else parse_duration(arguments.max_walltime, "--max-walltime")
     reserve = None if arguments.reserve is None else parse_duration(arguments.reserve, "--reserve")
+    _wait_for_former(directory)
     begun, overrides = (directory / EXPERIMENT_FILE).exists(), arguments.set
     if begun and not given.is_dir():
         overrides = []    # they stand in the run's own file since it was begun
@@ -152,6 +156,13 @@ def _requeue_if_stopped(start: Callable[[], int], progress: Callable[[], int], d
 def last_checkpoint(directory: Path) -> int:
     """Step of the last checkpoint of a run; -1 before the first."""
     return max((int(path.stem) for path in directory.glob("checkpoint/*.h5") if path.stem.isdigit()), default=-1)
+
+
+def _wait_for_former(directory: Path) -> None:
+    """Wait until an earlier life of this job, on another node perhaps, has let go of the run."""
+    deadline = time.monotonic() + _FORMER_S
+    while living_holder(directory) and time.monotonic() < deadline:
+        time.sleep(1.0)
 
 
 def _check_same(file: Path, overrides: Sequence[str], directory: Path) -> None:

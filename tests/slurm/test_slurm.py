@@ -204,6 +204,21 @@ def test_a_sweep_in_jobs_survives_the_loss_of_one(place: Path, reference: Callab
     assert not list(directory.glob(".credentials*"))
 
 
+@pytest.mark.science
+def test_workers_end_before_their_job_does(place: Path) -> None:
+    jobs = {"jobs": 1, "ranks": 2, "memory_gb": 0.5, "time_limit_min": 3}
+    table = {"experiment": "long.toml", "seeds": 40, "slurm": jobs}
+    (place / "in time.toml").write_text(tomli_w.dumps(table))
+    said = steelyard("sweep", "run", "in time.toml", "--on", "slurm", cwd=place)
+    directory = place / "in time"
+    assert len(list(directory.glob("worker-*.log"))) >= 2, said
+    assert "40 done" in said
+    assert "lost" not in said
+    records = [json.loads(path.read_text()) for path in directory.glob("ledger/*.json")]
+    assert {record["state"] for record in records} <= {"done", "stopped"}, records
+    assert {record["code"] for record in records} <= {0, 75}, records
+
+
 STRANGER = """
 import os, sys
 from distributed import Client
