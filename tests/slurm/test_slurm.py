@@ -56,10 +56,11 @@ def _cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
+        daemons = [psutil.Process(int((Path("/run/steelyard-slurm/pid") / name).read_text()))
+                   for name in ("munged", "slurmctld", "n1", "n2")]
         yield
         subprocess.run([SCRIPTS / "test-cluster", "stop"], check=True)
-    assert not Path("/run/steelyard-slurm").exists()
-    assert not any("slurm" in process.info["name"] for process in psutil.process_iter(["name"]))
+    assert not any(daemon.is_running() for daemon in daemons)
 
 
 @pytest.fixture(scope="module")
