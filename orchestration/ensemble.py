@@ -19,7 +19,7 @@ from distributed import Client, Future
 from mpi_engine.experiment import ExperimentError, Problem
 from orchestration.attempt import EnginesEnd, Order, attempt
 from orchestration.cluster import RESOURCE, runs_at_once
-from orchestration.launcher import STOPPING_SIGNALS, Outcome
+from orchestration.launcher import STOPPING_SIGNALS, Outcome, read_status
 from orchestration.ledger import Entry, Ledger, State
 from orchestration.sweep import Member, Sweep
 from orchestration.tally import STOP_WORDS, Tally
@@ -59,6 +59,7 @@ class Ensemble:
         self._in_flight: dict[str, tuple[Member, Future[None]]] = {}
         self._elsewhere: dict[str, Member] = {}
         self._retries: Counter[str] = Counter()
+        self._steps: dict[str, int] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._numbers = count()
         self._at_once = 0
@@ -167,10 +168,19 @@ class Ensemble:
             reason = str(future.exception()) if future.status == "error" else "its worker did not begin"
             entry = replace(entry, state=State.STOPPED, reason=reason)
         self._note(member, entry)
-        if entry.state == State.STOPPED and entry.code != Outcome.STOPPED:
+        if entry.state == State.STOPPED and not self._came_further(member, entry):
             self._retries[ident] += 1
         if self._retries[ident] <= MOST_RETRIES:
             self._sort(member)
+
+    def _came_further(self, member: Member, entry: Entry) -> bool:
+        """Whether a run stopped by itself at a later step than the last time: it may do so as often as it likes."""
+        if entry.code != Outcome.STOPPED:
+            return False
+        step = read_status(self._sweep.run_directory(member)).get("step", 0)
+        before = self._steps.get(member.id, 0)
+        self._steps[member.id] = step
+        return bool(step > before)
 
     def _note(self, member: Member, entry: Entry) -> None:
         self._entries[member.id] = entry
