@@ -22,6 +22,7 @@ from mpi_engine.output.difference import differences
 from orchestration import slurm
 from orchestration.batch import last_checkpoint
 from orchestration.cluster import open_client
+from orchestration.launcher import Outcome
 from orchestration.ledger import Ledger, State
 from orchestration.sweep import read_sweep
 
@@ -143,6 +144,16 @@ def test_a_cancelled_run_over_two_nodes_can_go_on(place: Path, reference: Callab
     assert (ended.state, ended.exit_code) == ("COMPLETED", 0), (place / "job.log").read_text()
     assert detail(again, "NodeList") == "n[1-2]"
     assert differences(run, reference("middling")) == []
+
+
+def test_a_run_that_somebody_stops_is_not_requeued(place: Path) -> None:
+    run = place / "stopped"
+    job = sbatch("--ntasks=1", SCRIPTS / "run.sbatch", "long.toml", "-o", run.name, cwd=place)
+    wait_until(lambda: last_checkpoint(run) > 0, "the first checkpoint", place / "job.log")
+    steelyard("stop", run.name, cwd=place)
+    ended = wait_for_end(job, place / "job.log")
+    assert (ended.state, ended.exit_code) == ("FAILED", Outcome.STOPPED), (place / "job.log").read_text()
+    assert detail(job, "Restarts") == "0"
 
 
 def write_sweep(path: Path, experiment: str, **more: Any) -> Path:
