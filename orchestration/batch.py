@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from itertools import count
 from pathlib import Path
@@ -15,7 +16,7 @@ from types import FrameType
 from rich.console import Console
 
 from mpi_engine.experiment import ExperimentError, Problem, load_experiment
-from mpi_engine.run.directory import EXPERIMENT_FILE
+from mpi_engine.run.directory import EXPERIMENT_FILE, living_holder
 from mpi_engine.run.walltime import parse_duration
 from mpi_engine.run.watcher import STOP_COMMAND, STOP_FILE
 from orchestration import slurm
@@ -25,6 +26,8 @@ from orchestration.ledger import Ledger, State
 from orchestration.progress import follow, say
 from orchestration.sweep import read_sweep
 from orchestration.sweep_cli import drive
+
+_FORMER_S = 120.0
 
 _console = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)
@@ -50,6 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     directory: Path = given if given.is_dir() else arguments.output or Path("runs") / f"{given.stem}-{job}"
     limit = None if arguments.max_walltime is None else parse_duration(arguments.max_walltime, "--max-walltime")
     reserve = None if arguments.reserve is None else parse_duration(arguments.reserve, "--reserve")
+    _wait_while(lambda: bool(living_holder(directory)))
     begun, overrides = (directory / EXPERIMENT_FILE).exists(), arguments.set
     if begun and not given.is_dir():
         overrides = []    # they stand in the run's own file since it was begun
@@ -59,7 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
         launch = prepare_resume(directory, ranks, overrides, arguments.writer, limit, reserve, arguments.launcher)
     else:
         launch = prepare(given, directory, ranks, overrides, arguments.writer, limit, reserve, arguments.launcher)
-    return _requeue_if_stopped(lambda: follow(launch, _console, _errors), lambda: last_checkpoint(directory), directory)
+
+    def was_asked() -> bool:
+        return read_status(directory).get("stopped_for") == STOP_COMMAND
+
+    return _requeue_if_stopped(
+        directory, lambda: follow(launch, _console, _errors), lambda: last_checkpoint(directory), was_asked
+    )
 
 
 def member(arguments: argparse.Namespace) -> int:
@@ -73,6 +83,8 @@ def member(arguments: argparse.Namespace) -> int:
         remedy = f"the sweep's runs have {sweep.ranks} ranks; submit with --ntasks={sweep.ranks}"
         raise ExperimentError([Problem("SLURM_NTASKS", tasks, remedy)], str(sweep.file))
     chosen, ledger, driver = sweep.members[index], Ledger(sweep.directory), f"job-{job}"
+    cancellation = ledger.last_cancellation()
+    _wait_while(lambda: ledger.read(chosen.id).state == State.RUNNING)
     before = ledger.read(chosen.id)
     if before.state == State.RUNNING:
         raise ExperimentError([Problem(chosen.id, "", "is running elsewhere; wait for its end")], str(sweep.file))
@@ -84,7 +96,7 @@ def member(arguments: argparse.Namespace) -> int:
 
     def start() -> int:
         try:
-            attempt(Order.of(sweep, chosen, before.attempt, driver, ledger.last_cancellation()))
+            attempt(Order.of(sweep, chosen, before.attempt, driver, cancellation))
         finally:
             ledger.ask_to_stop(driver, 0)
         after = ledger.read(chosen.id)
@@ -92,7 +104,9 @@ def member(arguments: argparse.Namespace) -> int:
         return Outcome.DONE if after.state == State.DONE else Outcome.STOPPED if after.code is None else after.code
 
     directory = sweep.run_directory(chosen)
-    return _requeue_if_stopped(start, lambda: last_checkpoint(directory), directory)
+    return _requeue_if_stopped(
+        directory, start, lambda: last_checkpoint(directory), lambda: ledger.last_cancellation() != cancellation
+    )
 
 
 def ensemble(arguments: argparse.Namespace) -> int:
@@ -102,27 +116,31 @@ def ensemble(arguments: argparse.Namespace) -> int:
     cancellation = ledger.last_cancellation()
 
     def progress() -> int:
-        if ledger.last_cancellation() != cancellation:
-            return -1
         return sum(last_checkpoint(sweep.run_directory(member)) + 1 for member in sweep.members)
 
     def start() -> int:
         return drive(arguments.sweep, "allocation", None, retry=False)
 
-    return _requeue_if_stopped(start, progress, sweep.directory)
+    return _requeue_if_stopped(
+        sweep.directory, start, progress, lambda: ledger.last_cancellation() != cancellation
+    )
 
 
-def _requeue_if_stopped(start: Callable[[], int], progress: Callable[[], int], directory: Path) -> int:
+def _requeue_if_stopped(
+    directory: Path, start: Callable[[], int], progress: Callable[[], int], was_asked: Callable[[], bool]
+) -> int:
     """Start what this job is for, and requeue the job if that has stopped at checkpoints.
 
     Parameters
     ----------
+    directory : Path
+        Where its state is.
     start : callable
         Starts it, waits for it, and returns its exit code.
     progress : callable
         Measures how far it is.
-    directory : Path
-        Where its state is.
+    was_asked : callable
+        Tells whether somebody wanted the stop, and no requeueing.
 
     Returns
     -------
@@ -136,13 +154,13 @@ def _requeue_if_stopped(start: Callable[[], int], progress: Callable[[], int], d
     """
     job, before = slurm.this_job(), progress()
     code = start()
-    if code != Outcome.STOPPED or read_status(directory).get("stopped_for") == STOP_COMMAND:
+    if code != Outcome.STOPPED or was_asked():
         return code
     if slurm.find_job(job).state != "RUNNING":
         say(_errors, f"job {job} is being ended; submit it again to go on with {directory}")
         return code
     if progress() <= before:
-        remedy = "has brought this no further, so it is not requeued; give it more --time, if nobody stopped it"
+        remedy = "has brought this no further, so it is not requeued; submit it with more --time"
         raise ExperimentError([Problem("job", job, remedy)], str(directory))
     say(_errors, f"requeueing job {job} to go on with {directory}")
     slurm.requeue(job)
@@ -152,6 +170,13 @@ def _requeue_if_stopped(start: Callable[[], int], progress: Callable[[], int], d
 def last_checkpoint(directory: Path) -> int:
     """Step of the last checkpoint of a run; -1 before the first."""
     return max((int(path.stem) for path in directory.glob("checkpoint/*.h5") if path.stem.isdigit()), default=-1)
+
+
+def _wait_while(former_goes_on: Callable[[], bool]) -> None:
+    """Wait until an earlier life of this job, on another node perhaps, is known to be over."""
+    deadline = time.monotonic() + _FORMER_S
+    while former_goes_on() and time.monotonic() < deadline:
+        time.sleep(1.0)
 
 
 def _check_same(file: Path, overrides: Sequence[str], directory: Path) -> None:

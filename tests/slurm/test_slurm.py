@@ -22,6 +22,7 @@ from mpi_engine.output.difference import differences
 from orchestration import slurm
 from orchestration.batch import last_checkpoint
 from orchestration.cluster import open_client
+from orchestration.launcher import Outcome
 from orchestration.ledger import Ledger, State
 from orchestration.sweep import read_sweep
 
@@ -56,10 +57,11 @@ def _cluster() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment.items():
             patch.setenv(name, value)
+        daemons = [psutil.Process(int((Path("/run/steelyard-slurm/pid") / name).read_text()))
+                   for name in ("munged", "slurmctld", "n1", "n2")]
         yield
         subprocess.run([SCRIPTS / "test-cluster", "stop"], check=True)
-    assert not Path("/run/steelyard-slurm").exists()
-    assert not any("slurm" in process.info["name"] for process in psutil.process_iter(["name"]))
+    assert not any(daemon.is_running() for daemon in daemons)
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +146,16 @@ def test_a_cancelled_run_over_two_nodes_can_go_on(place: Path, reference: Callab
     assert differences(run, reference("middling")) == []
 
 
+def test_a_run_that_somebody_stops_is_not_requeued(place: Path) -> None:
+    run = place / "stopped"
+    job = sbatch("--ntasks=1", SCRIPTS / "run.sbatch", "long.toml", "-o", run.name, cwd=place)
+    wait_until(lambda: last_checkpoint(run) > 0, "the first checkpoint", place / "job.log")
+    steelyard("stop", run.name, cwd=place)
+    ended = wait_for_end(job, place / "job.log")
+    assert (ended.state, ended.exit_code) == ("FAILED", Outcome.STOPPED), (place / "job.log").read_text()
+    assert detail(job, "Restarts") == "0"
+
+
 def write_sweep(path: Path, experiment: str, **more: Any) -> Path:
     """Write a sweep over two seeds, the first of which is that of the experiment, and return its directory."""
     path.write_text(tomli_w.dumps({"experiment": experiment, "seeds": [7, 8], **more}))
@@ -202,6 +214,21 @@ def test_a_sweep_in_jobs_survives_the_loss_of_one(place: Path, reference: Callab
     assert (runs[1] / "run.h5").exists()
     assert len(list(directory.glob("worker-*.log"))) == 2
     assert not list(directory.glob(".credentials*"))
+
+
+@pytest.mark.science
+def test_workers_end_before_their_job_does(place: Path) -> None:
+    jobs = {"jobs": 1, "ranks": 2, "memory_gb": 0.5, "time_limit_min": 3}
+    table = {"experiment": "long.toml", "seeds": 40, "slurm": jobs}
+    (place / "in time.toml").write_text(tomli_w.dumps(table))
+    said = steelyard("sweep", "run", "in time.toml", "--on", "slurm", cwd=place)
+    directory = place / "in time"
+    assert len(list(directory.glob("worker-*.log"))) >= 2, said
+    assert "40 done" in said
+    assert "lost" not in said
+    records = [json.loads(path.read_text()) for path in directory.glob("ledger/*.json")]
+    assert {record["state"] for record in records} <= {"done", "stopped"}, records
+    assert {record["code"] for record in records} <= {0, 75}, records
 
 
 STRANGER = """
