@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
+from dask.base import compute
 from dask.delayed import delayed
 from numpy.typing import NDArray
 
@@ -97,14 +97,15 @@ def distribution(matrix: Matrix, within: bool) -> Distribution:
     -------
     Distribution
     """
-    rows = matrix.to_delayed().tolist() if isinstance(matrix, da.Array) else [[matrix]]
+    lazy = isinstance(matrix, da.Array)
+    rows = matrix.to_delayed().tolist() if lazy else [[matrix]]  # type: ignore[no-untyped-call]
     parts, times = [], []
     for row, blocks in enumerate(rows):
         first = row if within else 0     # below the diagonal is the same as above
         for column, block in enumerate(blocks[first:], first):
             parts.append(delayed(_sums)(block, within and row == column))
             times.append(2 if within and column > row else 1)
-    pairs, total, squares = np.array(times) @ np.array(dask.compute(*parts))  # type: ignore[no-untyped-call]
+    pairs, total, squares = np.array(times) @ np.array(compute(*parts))  # type: ignore[no-untyped-call]
     if pairs == 0:
         return Distribution(np.nan, np.nan, 0)
     mean = float(total / pairs)

@@ -101,6 +101,9 @@ def test_measures_of_a_run_are_those_of_its_arrays(simulated: Run) -> None:
     assert excitatory["CV"].value == pytest.approx(np.nanmean(simulated.cv("E")))
     pairs = simulated.pair_statistics("E", "I")
     assert by_name(found, "E with I")["count covariance"].value == pairs.covariance
+    spread = simulated.coefficients("E", "I")
+    assert (spread.mean, spread.pairs) == (pytest.approx(pairs.coefficient, rel=1e-10), pairs.active_pairs)
+    assert simulated.coefficients("E").pairs == simulated.pair_statistics("E").active_pairs
     weights = by_name(found, "I_to_E")
     assert weights["mean weight"].value == pytest.approx(simulated.weights("I_to_E").mean[-1])
     assert all(np.isfinite(measure.value) != bool(measure.reason) for measure in found)
