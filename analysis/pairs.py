@@ -98,7 +98,7 @@ def distribution(matrix: Matrix, within: bool) -> Distribution:
     Distribution
     """
     lazy = isinstance(matrix, da.Array)
-    rows = matrix.to_delayed().tolist() if lazy else [[matrix]]  # type: ignore[no-untyped-call]
+    rows = matrix.to_delayed().tolist() if lazy else [[matrix]]
     parts, times = [], []
     for row, blocks in enumerate(rows):
         first = row if within else 0     # below the diagonal is the same as above
