@@ -28,10 +28,10 @@ class PairStatistics:
     ----------
     covariance, coefficient : float
         Mean covariance [spikes squared] and mean correlation coefficient.
-    covariance_error, coefficient_error : float
-        Their standard errors, from blocks of consecutive windows; NaN with fewer than four windows.
     ratio : float
         Mean covariance over mean variance (geometric mean of both populations' variances).
+    covariance_error, coefficient_error, ratio_error : float
+        Their standard errors, from blocks of consecutive windows; NaN with fewer than four windows.
     pairs, active_pairs : int
         Number of pairs in the covariance and in the coefficient.
     """
@@ -41,6 +41,7 @@ class PairStatistics:
     coefficient: float
     coefficient_error: float
     ratio: float
+    ratio_error: float
     pairs: int
     active_pairs: int
 
@@ -63,18 +64,19 @@ def pair_statistics(first: Counts, second: Counts | None = None, blocks: int = 1
         NaN where there is no pair.
     """
     a, b = first - first.mean(axis=0), None if second is None else second - second.mean(axis=0)
-    windows = len(a)
     pairs = a.shape[1] * (a.shape[1] - 1) if b is None else a.shape[1] * b.shape[1]
     products = _pair_products(a, b)
-    variance = float(a.var(axis=0, ddof=1).mean())
-    if b is not None:
-        variance = sqrt(variance * float(b.var(axis=0, ddof=1).mean()))
     active_a, active_b = _standardised(a), None if b is None else _standardised(b)
     active = active_a.shape[1] * (active_a.shape[1] - 1 if active_b is None else active_b.shape[1])
-    covariance, covariance_error = _mean_and_error(products, pairs, windows, blocks)
-    coefficient, coefficient_error = _mean_and_error(_pair_products(active_a, active_b), active, windows, blocks)
-    ratio = covariance / variance if variance > 0 else np.nan
-    return PairStatistics(covariance, covariance_error, coefficient, coefficient_error, ratio, pairs, active)
+    scores = _pair_products(active_a, active_b)
+    covariance, covariance_error = _mean(products, pairs), _error(products, pairs, blocks)
+    coefficient = _mean(scores, active)
+    coefficient_error = _error(scores - _own_scale(active_a, active_b), active, blocks)
+    squares = [(x**2).mean(axis=1) for x in (a, a if b is None else b)]
+    ratio, ratio_error = _ratio_and_error(products / (pairs or np.nan), squares, blocks)
+    return PairStatistics(
+        covariance, covariance_error, coefficient, coefficient_error, ratio, ratio_error, pairs, active
+    )
 
 
 def with_diagonal(mean: float, diagonal: float, size: int) -> float:
@@ -115,8 +117,35 @@ def _standardised(deviations: Array) -> Array:
     return scores
 
 
-def _mean_and_error(products: Array, pairs: int, windows: int, blocks: int) -> tuple[float, float]:
-    if pairs == 0:
+def _own_scale(a: Array, b: Array | None) -> Array:
+    """What the standard deviations of the neurons themselves change in the sum over pairs of scores, in each window.
+
+    To first order, :math:`z_i z_j` changes a coefficient r by :math:`z_i z_j - r (z_i^2 + z_j^2) / 2`.
+    """
+    windows = len(a)
+    if b is None:
+        others = a.T @ a.sum(axis=1) / (windows - 1) - 1     # sum of r over a neuron's pairs
+        scale: Array = a**2 @ others
+    else:
+        of_a, of_b = a.T @ b.sum(axis=1), b.T @ a.sum(axis=1)
+        scale = (a**2 @ of_a + b**2 @ of_b) / 2 / (windows - 1)
+    return scale
+
+
+def _mean(products: Array, pairs: int) -> float:
+    return float(products.sum()) / (len(products) - 1) / pairs if pairs else np.nan
+
+
+def _error(products: Array, pairs: int, blocks: int) -> float:
+    windows = len(products)
+    return block_error(products, blocks) / pairs * windows / (windows - 1) if pairs else np.nan
+
+
+def _ratio_and_error(products: Array, squares: list[Array], blocks: int) -> tuple[float, float]:
+    """Divide the mean product by the geometric mean of both mean squares; errors of all three propagate together."""
+    means = [float(of_one.mean()) for of_one in squares]
+    if min(means) == 0:
         return np.nan, np.nan
-    contributions = products / pairs * (windows / (windows - 1))
-    return float(contributions.mean()), block_error(contributions, blocks)
+    scaled = products / sqrt(means[0] * means[1])
+    ratio = float(scaled.mean())
+    return ratio, block_error(scaled - ratio / 2 * (squares[0] / means[0] + squares[1] / means[1]), blocks)

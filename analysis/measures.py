@@ -110,14 +110,14 @@ def _of_population(run: Run, population: str) -> Iterator[Row]:
 
 
 def _of_pairs(run: Run, a: str, b: str) -> Iterator[Row]:
-    def pairs(value: str, error: str | None = None) -> Estimate:
+    def pairs(value: str) -> Estimate:
         found = run.pair_statistics(a, b)
-        return Estimate(getattr(found, value), getattr(found, error) if error else np.nan)
+        return Estimate(getattr(found, value), getattr(found, f"{value}_error"))
 
     alone, silent = "there is no pair of neurons", "no two neurons fire"
-    yield "count covariance", "", lambda: pairs("covariance", "covariance_error"), alone
+    yield "count covariance", "", lambda: pairs("covariance"), alone
     yield "covariance over variance", "", lambda: pairs("ratio"), silent
-    yield "correlation coefficient", "", lambda: pairs("coefficient", "coefficient_error"), silent
+    yield "correlation coefficient", "", lambda: pairs("coefficient"), silent
 
 
 def _of_weights(run: Run, projection: str) -> Iterator[Row]:

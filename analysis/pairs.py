@@ -97,7 +97,8 @@ def distribution(matrix: Matrix, within: bool) -> Distribution:
     -------
     Distribution
     """
-    rows = matrix.to_delayed().tolist() if isinstance(matrix, da.Array) else [[matrix]]
+    lazy = isinstance(matrix, da.Array)
+    rows = matrix.to_delayed().tolist() if lazy else [[matrix]]
     parts, times = [], []
     for row, blocks in enumerate(rows):
         first = row if within else 0     # below the diagonal is the same as above

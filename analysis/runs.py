@@ -16,6 +16,7 @@ from analysis.correlations import PairStatistics, pair_statistics
 from analysis.currents import excitation_and_inhibition, tightness
 from analysis.kept import keep, kept
 from analysis.measures import Measure, measures
+from analysis.pairs import Distribution, blocked, coefficients, distribution
 from analysis.spikes import rates_hz, window_counts
 from analysis.variability import coefficients_of_variation, fano_factors, local_coefficients_of_variation
 from mpi_engine.output.layout import unit_of
@@ -107,6 +108,14 @@ class Run(RunReader):
         """Covariance and correlation of counts over all pairs of two populations; see `analysis.correlations`."""
         counts = self._enough(self.spike_counts(first, window_ms), window_ms)
         return pair_statistics(counts, None if second in (None, first) else self.spike_counts(str(second), window_ms))
+
+    def coefficients(self, first: str, second: str | None = None, window_ms: float = 250.0) -> Distribution:
+        """Mean and spread of the correlation coefficient over all pairs, out of memory; see `analysis.pairs`."""
+        counts = self._enough(self.spike_counts(first, window_ms), window_ms)
+        if second in (None, first):
+            return distribution(coefficients(blocked(counts)), within=True)
+        others = self.spike_counts(str(second), window_ms)
+        return distribution(coefficients(blocked(counts), blocked(others)), within=False)
 
     def cross_covariance(
         self, first: str, second: str | None = None, bin_ms: float = 1.0, max_lag_ms: float = 100.0

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.figure import Figure
 
 from analysis.runs import Run
+from analysis.trends import against
 from mpi_engine.output.reader import RunError
 
 RUNS = "runs"
@@ -92,9 +94,7 @@ class Sweep:
         absent = places - len({tuple(self._place(name)) for name in self.runs})
         return unfinished + ([f"{absent} of {places} combinations of settings have no run"] if absent else [])
 
-    def measure(
-        self, function: Callable[[Run], float], incomplete: bool = False, unit: str = ""
-    ) -> xr.DataArray:
+    def measure(self, function: Callable[[Run], float], incomplete: bool = False, unit: str = "") -> xr.DataArray:
         """Measure each run, labelled by the settings in which runs differ.
 
         Parameters
@@ -117,18 +117,48 @@ class Sweep:
         RunError
             If runs are missing, unless `incomplete`; if two runs have all settings in common.
         """
+        return self._labelled({name: function(run) for name, run in self._chosen(incomplete)}, unit)
+
+    def to_xarray(self, incomplete: bool = False) -> xr.Dataset:
+        """Label all numbers of all runs, as `Run.measures` has them; parameters and errors as for `measure`.
+
+        Returns
+        -------
+        Dataset
+            A variable for each number, as ``rate_E`` or ``mean_weight_I_to_E``; its attribute ``reasons`` says why some
+            values are NaN.
+        """
+        found = {name: {(m.name, m.of): m for m in run.measures()} for name, run in self._chosen(incomplete)}
+        variables: dict[str, xr.DataArray] = {}
+        for what in dict.fromkeys(key for rows in found.values() for key in rows):
+            rows = {name: measured[what] for name, measured in found.items() if what in measured}
+            values = self._labelled({name: row.value for name, row in rows.items()}, next(iter(rows.values())).unit)
+            reasons = sorted({row.reason for row in rows.values() if row.reason})
+            variables["_".join(" ".join(what).split())] = values.assign_attrs(reasons=reasons)
+        return xr.Dataset(variables)
+
+    def plot(self, values: xr.DataArray, setting: str, log: bool = False) -> Figure:
+        """Draw values of `measure` or `to_xarray` against a setting; see `analysis.trends.against`."""
+        return against(values, setting, log)
+
+    def _chosen(self, incomplete: bool) -> list[tuple[str, Run]]:
+        """Finished runs; refuse if they are not all."""
         missing = self.missing
         if missing and not incomplete:
             told = "; ".join(missing[:3]) + (f"; and {len(missing) - 3} more" if len(missing) > 3 else "")
             raise RunError(f"{self.path}: {told}; finish them, or ask for what there is with incomplete=True")
+        return [(name, run) for name, run in self.runs.items() if run.finished]
+
+    def _labelled(self, by_run: Mapping[str, float], unit: str) -> xr.DataArray:
         values = np.full([len(places) for places in self.axes.values()], np.nan)
-        for name, run in self.runs.items():
-            if run.finished:
-                place = tuple(self._place(name))
-                if not np.isnan(values[place]):
-                    raise RunError(f"{self.path}: {name} has the settings of another run; remove one of the two")
-                values[place] = function(run)
-        return xr.DataArray(values, self._coordinates(), list(self.axes), attrs={"units": unit, "missing": missing})
+        taken: dict[tuple[int, ...], str] = {}
+        for name, value in by_run.items():
+            place = tuple(self._place(name))
+            if (other := taken.setdefault(place, name)) != name:
+                raise RunError(f"{self.path}: {name} has the settings of {other}; remove one of the two")
+            values[place] = value
+        attributes = {"units": unit, "missing": self.missing}
+        return xr.DataArray(values, self._coordinates(), list(self.axes), attrs=attributes)
 
     def _place(self, name: str) -> Iterator[int]:
         return (values.index(self.settings[name][key]) for key, values in self.axes.items())

@@ -15,7 +15,7 @@ from elephant.spike_train_correlation import correlation_coefficient, covariance
 from elephant.spike_train_generation import compound_poisson_process
 
 from analysis import pairs
-from analysis.confidence import common_mode_error
+from analysis.confidence import bootstrap, common_mode_error
 from analysis.correlations import pair_statistics, with_diagonal
 from analysis.spikes import window_counts
 
@@ -108,6 +108,18 @@ def test_independent_trains_are_uncorrelated_within_the_stated_error() -> None:
     assert abs(found.covariance) < 4 * found.covariance_error
     assert abs(found.coefficient) < 4 * found.coefficient_error
     assert found.coefficient_error < 1e-3
+
+
+def test_stated_errors_are_those_of_the_block_bootstrap() -> None:
+    counts, others = counts_with_structure(600)
+    found = pair_statistics(counts, others, blocks=60)
+    for name in ("covariance", "ratio", "coefficient"):
+        def resampled(both: np.ndarray, name: str = name) -> float:
+            return float(getattr(pair_statistics(both[:, :12], both[:, 12:]), name))
+
+        drawn = bootstrap(resampled, np.hstack([counts, others]), blocks=60, resamples=300)
+        assert getattr(found, name) == pytest.approx(drawn.value)
+        assert getattr(found, f"{name}_error") == pytest.approx(drawn.error, rel=4 / np.sqrt(600))
 
 
 def test_the_authors_convention_includes_the_diagonal() -> None:

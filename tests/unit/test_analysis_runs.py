@@ -17,6 +17,7 @@ from analysis import Run, Sweep, open_run, open_sweep
 from analysis.kept import FILE, keep, kept
 from analysis.measures import Measure, as_table
 from analysis.structure import input_parts, weight_rate_covariance
+from analysis.trends import over_seeds
 from analysis.weights import arrival_rate, charge
 from mpi_engine.experiment import parse_experiment
 from mpi_engine.output.reader import RunError
@@ -101,6 +102,9 @@ def test_measures_of_a_run_are_those_of_its_arrays(simulated: Run) -> None:
     assert excitatory["CV"].value == pytest.approx(np.nanmean(simulated.cv("E")))
     pairs = simulated.pair_statistics("E", "I")
     assert by_name(found, "E with I")["count covariance"].value == pairs.covariance
+    spread = simulated.coefficients("E", "I")
+    assert (spread.mean, spread.pairs) == (pytest.approx(pairs.coefficient, rel=1e-10), pairs.active_pairs)
+    assert simulated.coefficients("E").pairs == simulated.pair_statistics("E").active_pairs
     weights = by_name(found, "I_to_E")
     assert weights["mean weight"].value == pytest.approx(simulated.weights("I_to_E").mean[-1])
     assert all(np.isfinite(measure.value) != bool(measure.reason) for measure in found)
@@ -242,6 +246,31 @@ def test_a_sweep_is_measured_by_its_settings(sweep: Sweep) -> None:
     assert rates.attrs["units"] == "Hz"
 
 
+def test_all_numbers_of_a_sweep_are_labelled(sweep: Sweep) -> None:
+    labelled = sweep.to_xarray()
+    rates = sweep.measure(lambda run: run.measures()[0].value)
+    np.testing.assert_array_equal(labelled["rate_E"].values, rates.values)
+    assert labelled["rate_E"].attrs["units"] == "Hz"
+    assert np.isnan(labelled["count_covariance_E_with_I"].values).all()
+    assert labelled["count_covariance_E_with_I"].attrs["reasons"] == [
+        "window_ms = 250 does not fit into 50 ms; shorten it"
+    ]
+
+
+def test_a_sweep_is_drawn_against_its_settings(sweep: Sweep) -> None:
+    values = sweep.measure(lambda run: run.experiment.seed.base + run.experiment.named_weight("X_to_E"), unit="mV")
+    mean, reach = over_seeds(values)
+    assert mean.values.tolist() == [31.5, 46.5]
+    assert reach.values == pytest.approx(12.706 * 0.5, rel=1e-4)     # Student's t of one degree of freedom
+    panel = sweep.plot(values, "projections.X_to_E.weight_mv", log=True).axes[0]
+    assert panel.lines[0].get_xydata().tolist() == [[30.0, 31.5], [45.0, 46.5]]
+    assert panel.get_xscale() == "log"
+    lines = sweep.plot(values, "seed").axes[0]
+    assert [text.get_text() for text in lines.get_legend().get_texts()] == ["probability = 0.3", "probability = 0.4"]
+    with pytest.raises(ValueError, match=r"setting = 'run\.dt_ms': the runs do not differ in it, but in "):
+        sweep.plot(values, "run.dt_ms")
+
+
 def test_an_incomplete_sweep_is_refused_unless_asked_for(sweep: Sweep) -> None:
     path = sweep.path / "runs" / "run-30-1"
     hidden = sweep.path / "hidden"
@@ -264,7 +293,7 @@ def test_an_incomplete_sweep_is_refused_unless_asked_for(sweep: Sweep) -> None:
 
 def test_two_runs_of_the_same_settings_are_refused(sweep: Sweep) -> None:
     twice = Sweep(sweep.path, sweep.runs | {"again": sweep.runs["run-30-1"]})
-    with pytest.raises(RunError, match="again has the settings of another run; remove one of the two"):
+    with pytest.raises(RunError, match="again has the settings of run-30-1; remove one of the two"):
         twice.measure(lambda run: 1.0)
 
 
