@@ -219,7 +219,7 @@ def test_a_sweep_in_jobs_survives_the_loss_of_one(place: Path, reference: Callab
 @pytest.mark.science
 def test_workers_end_before_their_job_does(place: Path) -> None:
     jobs = {"jobs": 1, "ranks": 2, "memory_gb": 0.5, "time_limit_min": 3}
-    table = {"experiment": "long.toml", "seeds": 40, "slurm": jobs}
+    table = {"experiment": "middling.toml", "seeds": 40, "slurm": jobs}
     (place / "in time.toml").write_text(tomli_w.dumps(table))
     said = steelyard("sweep", "run", "in time.toml", "--on", "slurm", cwd=place)
     directory = place / "in time"
