@@ -25,6 +25,7 @@ from analysis.theory.covariance import asynchronous_count_covariance, correlated
 from analysis.verdict import Estimate, Line, Range, number
 from analysis.weights import NotMeasured, charge, decay_factor
 from mpi_engine.experiment import Experiment, Homeostatic
+from mpi_engine.output.layout import unit_of
 from mpi_engine.output.reader import RunReader
 
 Array = NDArray[np.float64]
@@ -61,6 +62,9 @@ def _lines(found: list[Findings], e: Experiment) -> Iterator[Line]:
     for population in e.populations:
         yield _rate(found, population)
     if e.has_conductances:
+        for population in e.populations:
+            for synapse in e.synapses_of(population):
+                yield _current(found, population, synapse)
         yield from _covariances(found)
         return
     for population in e.populations:
@@ -178,10 +182,13 @@ def _current(found: list[Findings], population: str, synapse: str) -> Line:
     e = found[0].experiment
     names = [name for name, p in e.projections.items() if (p.target, p.synapse) == (population, synapse)]
     learns = any(name in e.plastic for name in names)
+    variable = e.variable_of(synapse)
+    what = "conductance of" if e.conducts(synapse) else "input to"
+    sources = " and ".join(e.projections[name].source for name in names)
     return _line(
         found,
-        (f"Mean input to {population}", "from " + " and ".join(e.projections[name].source for name in names), "mV/ms"),
-        lambda f: f.mean(population, f"I_{synapse}"),
+        (f"Mean {what} {population}", f"from {sources}", unit_of(variable)),
+        lambda f: f.mean(population, variable),
         lambda f: _predicted_current(f, names),
         "fixed point of the weights, for any net input" if learns else "weight, out-degrees and measured rates",
         identity=not learns,

@@ -89,7 +89,7 @@ def _measure(name: str, unit: str, compute: Callable[[], Estimate], nan: str, of
         estimate = compute()
     except (RunError, ValueError) as error:
         return Measure(name, of, unit, np.nan, reason=str(error))
-    reason = "" if np.isfinite(estimate.value) else nan
+    reason = "" if np.isfinite(estimate.value) else nan or "the records of it hold no finite number"
     return Measure(name, of, unit, estimate.value, estimate.error, reason)
 
 
@@ -130,6 +130,8 @@ def _of_weights(run: Run, projection: str) -> Iterator[Row]:
     def weights() -> tuple[Array, Array, Array]:
         w = run.weights(projection)
         late = w.time_ms >= run.start_ms
+        if not late.any():
+            raise ValueError(f"no weights were recorded after the burn-in of {run.start_ms:g} ms; shorten it")
         return w.time_ms[late], w.mean[late] / w.scale, np.sqrt(w.variance[late]) / abs(w.scale)
 
     def shape() -> float:
@@ -158,7 +160,10 @@ def _of_weights(run: Run, projection: str) -> Iterator[Row]:
 def _late(run: Run, population: str, variable: str | None = None) -> Array:
     rates = run.rates(population)
     values: Array = rates.rate_hz if variable is None else rates.means[variable]
-    return values[rates.times_ms >= run.start_ms]
+    late = rates.times_ms >= run.start_ms
+    if not late.any():
+        raise ValueError(f"no bin of {rates.bin_ms:g} ms begins after the burn-in of {run.start_ms:g} ms; shorten it")
+    return values[late]
 
 
 def _in_time(series: Array) -> Estimate:
@@ -184,8 +189,7 @@ def _sd(run: Run, population: str, variable: str) -> Estimate:
 
 
 def _net(run: Run, population: str) -> Estimate:
-    excitation, inhibition = run.mean_currents(population)
-    return Estimate(float(net_over_excitation(excitation, inhibition)))
+    return Estimate(float(net_over_excitation(*run.mean_currents(population))))
 
 
 def as_table(found: list[Measure]) -> Table:

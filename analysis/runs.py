@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,15 +132,13 @@ class Run(RunReader):
     def mean_currents(self, population: str) -> tuple[Array, Array]:
         """Excitation and inhibition [T], averaged over the neurons of a population [mV/ms]."""
         rates = self.rates(population)
-        late = rates.times_ms >= self.start_ms
-        values = {name: mean[late] for name, mean in rates.means.items()}
+        values = self._late(rates.times_ms >= self.start_ms, rates.means, "rates")
         return excitation_and_inhibition(self.experiment, population, values)
 
     def tightness(self, population: str) -> Array:
         """Correlation in time of excitation with inhibition in each traced neuron [n]; see `analysis.currents`."""
         traces = self.traces(population)
-        late = traces.times_ms > self.start_ms
-        values = {name: series[late] for name, series in traces.values.items()}
+        values = self._late(traces.times_ms > self.start_ms, traces.values, "traces")
         return tightness(*excitation_and_inhibition(self.experiment, population, values))
 
     def measures(self) -> list[Measure]:
@@ -240,6 +238,13 @@ class Run(RunReader):
                     series, units=unit_of(variable), t_start=first_ms * ms, sampling_period=(second_ms - first_ms) * ms,
                     name=variable, population=name, ids=traces.ids))
         return block
+
+    def _late(
+        self, late: NDArray[np.bool_], series: Mapping[str, NDArray[Any]], what: str
+    ) -> dict[str, NDArray[Any]]:
+        if not late.any():
+            raise ValueError(f"no {what} were recorded after the burn-in of {self.start_ms:g} ms; shorten it")
+        return {name: values[late] for name, values in series.items()}
 
     def _late_spikes(self, population: str) -> tuple[Array, Counts]:
         spikes = self.spikes(population)

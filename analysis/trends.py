@@ -75,6 +75,11 @@ def against(values: xr.DataArray, setting: str, log: bool = False) -> Figure:
             panel.legend(frameon=False, loc="best")
         if log:
             panel.set(xscale="log", yscale="log")
+            places = mean.coords[setting].values
+            panel.set_xticks(places, [f"{place:g}" for place in places])
+            panel.set_xticks([], minor=True)
+            panel.yaxis.set_major_formatter("{x:g}")
+            panel.yaxis.set_minor_formatter("{x:g}")
         unit = values.attrs.get("units")
         panel.set(xlabel=setting, ylabel=f"{values.name or 'value'}{f' [{unit}]' if unit else ''}")
     return figure

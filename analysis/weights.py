@@ -173,10 +173,13 @@ def effective_weight(run: RunReader, projection: str, start_ms: float) -> float:
     Raises
     ------
     NotMeasured
-        See `own_current`, `charge` and `arrival_rate`.
+        See `own_current`, `charge` and `arrival_rate`; and if no rates were recorded after the burn-in.
     """
     e = run.experiment
     target = run.rates(e.projections[projection].target)
-    current = float(target.means[own_current(e, projection)][target.times_ms >= start_ms].mean())
+    late = target.times_ms >= start_ms
+    if not late.any():
+        raise NotMeasured(f"no bin of {target.bin_ms:g} ms begins after the burn-in of {start_ms:g} ms; shorten it")
+    current = float(target.means[own_current(e, projection)][late].mean())
     acting = rate_weighted_mean(current, arrival_rate(run, projection, start_ms), charge(e, projection))
     return acting / e.weight_scale(projection)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from scipy.special import erfcx
 
+from analysis.comparison import compare
 from analysis.theory.balance import NoBalance, balanced_rates, mean_field
 from analysis.theory.conductance import correlated_variance_bounds, free_variance, total_conductance
 from mpi_engine.experiment import Experiment, load_experiment
-from tests.unit.test_effective import STUDY
+from mpi_engine.output.reader import open_run
+from mpi_engine.run.job import run
+from tests.unit.test_effective import SMALL, STUDY
 
 V_MV = {"E": -62.0, "I": -62.0}
 RATES_HZ = {"E": 8.0, "I": 20.0}
@@ -56,6 +61,20 @@ def test_effective_time_constants_of_the_papers_networks(
 
 def test_currents_leave_the_leak() -> None:
     assert total_conductance(network("current"), RATES_HZ) == pytest.approx({"E": 1 / 15, "I": 1 / 15})
+
+
+def test_mean_conductances_follow_from_rates(tmp_path: Path) -> None:
+    whole = load_experiment(STUDY / "conductance.toml", [*SMALL, "run.duration_ms=8000.0"])
+    run(whole, tmp_path / "run")
+    lines = {(line.group, line.quantity): line for line in compare([open_run(tmp_path / "run")])}
+    for population in ("E", "I"):
+        for source in ("E", "I", "X"):
+            line = lines[f"Mean conductance of {population}", f"from {source}"]
+            assert (line.unit, line.verdict) == ("1/ms", "agrees")
+            assert line.predicted[0].tolerance == pytest.approx(0.01 * line.measured[0].value, rel=0.01)
+    rates_hz = {population: lines["Firing rates", population].measured[0].value for population in ("E", "I")}
+    measured = open_run(tmp_path / "run").rates("E").means["g_total"][400:].mean()
+    assert measured == pytest.approx(total_conductance(whole, rates_hz)["E"], rel=0.05)
 
 
 def shared(e: Experiment, **of_conductances: dict[str, float]) -> float:

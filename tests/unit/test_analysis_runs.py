@@ -155,6 +155,13 @@ def test_every_number_has_a_value_or_a_reason(silent: Run) -> None:
     assert "nan" not in console.export_text().replace("than", "")
 
 
+def test_a_burn_in_that_leaves_nothing_is_a_reason(silent: Run) -> None:
+    found = open_run(silent.path, burn_in=0.99).measures()
+    assert all(np.isfinite(measure.value) != bool(measure.reason) for measure in found)
+    assert by_name(found, "E")["rate"].reason == "no bin of 10 ms begins after the burn-in of 59.4 ms; shorten it"
+    assert "after the burn-in of 59.4 ms; shorten it" in by_name(found, "E_to_E")["⟨J r⟩/⟨r⟩"].reason
+
+
 def test_a_run_that_goes_on_is_measured_but_nothing_is_kept(going: Run) -> None:
     assert going.stop_ms == pytest.approx(N_STEPS * 0.1)
     assert by_name(going.measures(), "E")["silent neurons"].value == 100.0
