@@ -167,7 +167,7 @@ def _text(teacher: FlowPart, offset: Floats, scale: Floats) -> str:
     """Write the text of a teacher's kernels."""
     functions, dimensions = Functions(), range(teacher.n_dimensions)
     state = ", ".join(f"{float(offset[d])!r} + {float(scale[d])!r} * x{d}" for d in dimensions)
-    functions.name(teacher.function, "f")
+    functions.name(teacher.flow, "f")
     value = "y[{}]" if teacher.returns_tuple else "y"
     slopes = [f"{value.format(d)} / {float(scale[d])!r}" for d in dimensions]
 
@@ -191,7 +191,7 @@ def _text(teacher: FlowPart, offset: Floats, scale: Floats) -> str:
         names=list(teacher.constants),
         values=", ".join(repr(value) for value in teacher.constants.values()),
         x=", ".join(f"x{d}" for d in dimensions),
-        call=call(teacher.function, "f", {"x": f"({state},)", "t": "t", "p": "p"}),
+        call=call(teacher.flow, "f", {"x": f"({state},)", "t": "t", "p": "p"}),
         slopes=f"({', '.join(slopes)},)",
         states=lines([f"x{d} = states[m, {d}]" for d in dimensions], 2),
         stages=lines(stages, 2),

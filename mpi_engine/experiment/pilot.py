@@ -107,8 +107,9 @@ def choose_scale(teacher: Teacher) -> tuple[list[float], list[float]]:
     if scale.max() == 0.0:      # it never moved
         offset, scale = np.zeros(k), np.full(k, np.abs(states).max() or 1.0)
     scale = np.maximum(scale, 0.1 * scale.max())
-    rounded = [[float(f"{value:.3g}") for value in values] for values in (offset, scale)]
-    return teacher.offset or rounded[0], teacher.scale or rounded[1]
+    digits = 2 - math.floor(math.log10(float(scale.max())))
+    rounded = [float(f"{value:.3g}") for value in scale]
+    return teacher.offset or [round(float(value), digits) for value in offset], teacher.scale or rounded
 
 
 def run_pilot(teacher: Teacher, given: CodingInput | None) -> Pilot:
