@@ -119,7 +119,12 @@ def _fill_in_rates(phase: Phase, network: CodingNetwork, pilot: Pilot) -> Phase:
         k = phase.feedback[0] or k
         square = _mean_square(network.basis)
         eta = _rounded(min(k * pilot.turnover_per_s, k * k / 8) / square)
-        update["learning_rate_per_s2"] = Geometric(geometric=[eta, eta / 20]) if learns and eta > 0 else 0.0
+        if not learns or eta == 0:
+            update["learning_rate_per_s2"] = 0.0
+        elif phase.duration_ms is None:
+            update["learning_rate_per_s2"] = eta
+        else:
+            update["learning_rate_per_s2"] = Geometric(geometric=[eta, _rounded(eta / 20)])
     return phase.model_copy(update=update)
 
 

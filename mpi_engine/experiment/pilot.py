@@ -109,7 +109,7 @@ def choose_scale(teacher: Teacher) -> tuple[list[float], list[float]]:
     scale = np.maximum(scale, 0.1 * scale.max())
     digits = 2 - math.floor(math.log10(float(scale.max())))
     rounded = [float(f"{value:.3g}") for value in scale]
-    return teacher.offset or [round(float(value), digits) for value in offset], teacher.scale or rounded
+    return teacher.offset or [round(float(value), digits) + 0.0 for value in offset], teacher.scale or rounded
 
 
 def run_pilot(teacher: Teacher, given: CodingInput | None) -> Pilot:
