@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import cos, sin
 from typing import Any
 
 Table = dict[str, Any]
 
-STRUCTURED = {"size": 40, "gains": [0.5, 2.0], "offset": 1.5}
+STRUCTURED = {"size": 40, "decorrelated": False, "gains": [0.5, 2.0], "offset": 1.5}
 
 DENSE = STRUCTURED | {"kind": "dense"}
 
@@ -35,6 +36,7 @@ def make(**changes: Any) -> Table:
 
 NETWORKS: dict[str, Table] = {
     "factored": {},
+    "decorrelated": {"network": {"basis": {"size": 12}}},
     "the leak is learned too": {"network": {"compensates_leak": False, "linear_cost": 0.1}},
     "dense basis": {"network": {"basis": DENSE}},
     "per synapse, sparse, from random weights, with decay": {
@@ -52,4 +54,8 @@ NETWORKS: dict[str, Table] = {
                   "input": {"kind": "pulses", "amplitude_per_s": 8.0, "length_ms": 20.0, "interval_ms": [5.0, 40.0]}},
         "free": {"does": "run", "state": [0.3, -0.6], "input": {"kind": "formula", "c_per_s": ["sin(t/20)", 0.5]}},
     }},
+    "ties": {"network": {"noise": 0.0, "decoder": {"kind": "given", "vectors": [
+        [0.08 * cos(0.7 * (i // 2)), 0.08 * sin(0.7 * (i // 2))] for i in range(60)
+    ]}}},
 }
+"""In the last, neurons are alike in pairs, so that always two are as far above threshold."""

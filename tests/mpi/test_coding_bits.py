@@ -18,7 +18,9 @@ from tests.mpi.coding_bits import RECORDING
 
 Mpirun = Callable[..., Any]
 
-OF_EVERY_KIND = ["factored", "per synapse, sparse, from random weights, with decay", "dense basis", "late and several"]
+OF_EVERY_KIND = [
+    "decorrelated", "per synapse, sparse, from random weights, with decay", "dense basis", "late and several", "ties"
+]
 
 
 def digests(mpirun: Mpirun, ranks: int, steps: int, networks: list[str]) -> list[list[str]]:

@@ -39,6 +39,8 @@ class CodingTwin:
         self.sigma = e.network.noise * self.T * np.sqrt(1 - self.a**2)
         self.key = tuple(int(word) for word in stream_key(e.seed.noise, "coding noise"))
         self.A, self.theta0 = simulation.basis.A.T.copy(), simulation.basis.offset.copy()
+        mixing = simulation.basis.mixing.T
+        self.C = mixing.copy() if mixing.size else np.eye(self.A.shape[0])   # (Nb, Nb)
         self.M = simulation.basis.dense.T.copy()                             # (Nb, N), or no columns
         self.by_synapse = e.learning.form == "per_synapse"
         n_basis = self.A.shape[0]
@@ -58,7 +60,7 @@ class CodingTwin:
         e = self.experiment
         error = x - self.readout
         u = self.M @ self.r if self.M.shape[1] else self.A @ self.readout
-        psi = np.tanh(u + self.theta0)
+        psi = self.C @ np.tanh(u + self.theta0)
         leak = self.rate * self.readout if e.network.compensates_leak else 0.0
         words = philox(self.key, np.arange(e.network.size), n // 4)[n % 4]
         xi = np.sqrt(12.0) * (words.view(np.int32) + 0.5) * 2.0**-32
