@@ -176,7 +176,8 @@ def load(source: str, filename: str, name: str, real: type | None = None) -> Dec
     """
     found = {key: value for key, value in _execute(source, filename, real).items() if isinstance(value, Declaration)}
     if name not in found:
-        known = f"it declares {', '.join(found)}" if found else "it declares none, with @neuron, @synapse, @rule or @teacher"
+        none = "it declares none, with @neuron, @synapse, @rule or @teacher"
+        known = f"it declares {', '.join(found)}" if found else none
         raise UserError(f"{filename}: no function {name}; {known}")
     return found[name]
 

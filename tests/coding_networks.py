@@ -7,7 +7,7 @@ from typing import Any
 
 Table = dict[str, Any]
 
-STRUCTURED = {"size": 40, "decorrelated": False, "gains": [0.5, 2.0], "offset": 1.5}
+STRUCTURED = {"size": 30, "gains": [0.5, 2.0], "offset": 1.5}
 
 DENSE = STRUCTURED | {"kind": "dense"}
 
@@ -36,7 +36,7 @@ def make(**changes: Any) -> Table:
 
 NETWORKS: dict[str, Table] = {
     "factored": {},
-    "decorrelated": {"network": {"basis": {"size": 12}}},
+    "correlated basis": {"network": {"basis": STRUCTURED | {"decorrelated": False}}},
     "the leak is learned too": {"network": {"compensates_leak": False, "linear_cost": 0.1}},
     "dense basis": {"network": {"basis": DENSE}},
     "per synapse, sparse, from random weights, with decay": {

@@ -26,8 +26,8 @@ _RATE_HZ = 5.6
 _FINEST = 0.02
 """Shortest decoding vectors that are chosen, in units of the teacher's amplitude."""
 
-_UNITS = 20
-"""Units of a basis for each dimension."""
+_UNITS, _FEWEST_UNITS = 20, 12
+"""Units of a basis for each dimension; and in one dimension, where no more are different enough."""
 
 
 def fill_in(experiment: CodingExperiment, directory: Path) -> CodingExperiment:
@@ -99,7 +99,7 @@ def _fill_in_network(network: CodingNetwork, teacher: Teacher, pilot: Pilot) -> 
         norm = math.sqrt(float((change**2).sum(axis=1).mean())) / (_RATE_HZ * network.size)
         decoder = decoder.model_copy(update={"norm": _rounded(max(norm, _FINEST * pilot.amplitude))})
     basis = basis.model_copy(update={
-        "size": basis.size or _UNITS * k,
+        "size": basis.size or (_UNITS * k if k > 1 else _FEWEST_UNITS),
         "gains": basis.gains or [0.5, 2.0],
         "offset": 1.0 if basis.offset is None else basis.offset,
         "decorrelated": basis.kind == "structured" if basis.decorrelated is None else basis.decorrelated,

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from mpi_engine.output.layout import Record
 
 CODING = "/coding"
-"""Group of everything; states are in the network's units, (x - offset) / scale of the teacher, currents in the square of these a second."""
+"""Group of everything; states are in the network's units, (x - offset) / scale of the teacher, currents in the square
+of these a second."""
 
 _UNITS = {"x": "", "xhat": "", "error": "", "input": "1/s"}
 

@@ -39,8 +39,7 @@ class CodingTwin:
         self.sigma = e.network.noise * self.T * np.sqrt(1 - self.a**2)
         self.key = tuple(int(word) for word in stream_key(e.seed.noise, "coding noise"))
         self.A, self.theta0 = simulation.basis.A.T.copy(), simulation.basis.offset.copy()
-        mixing = simulation.basis.mixing.T
-        self.C = mixing.copy() if mixing.size else np.eye(self.A.shape[0])   # (Nb, Nb)
+        self.C = simulation.units.mixing if simulation.units.mixing.size else np.eye(self.A.shape[0])
         self.M = simulation.basis.dense.T.copy()                             # (Nb, N), or no columns
         self.by_synapse = e.learning.form == "per_synapse"
         n_basis = self.A.shape[0]

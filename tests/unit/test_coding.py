@@ -14,6 +14,8 @@ from mpi_engine.run.health import UnhealthyError
 from tests.coding_networks import NETWORKS, Table, make
 from tests.unit.coding_twin import CodingTwin, signals_of
 
+FREE = {"free": {"does": "run"}}
+
 
 def started(table: Table) -> CodingSimulation:
     simulation = CodingSimulation(parse_experiment(table))
@@ -132,6 +134,23 @@ def test_feedback_makes_the_readout_follow() -> None:
     free = started(table | alone)
     assert free.advance(10_000) == 0
     assert np.abs(free.neurons.readout).max() < 2 * 0.08
+
+
+def test_the_exact_drift_runs_freely_where_none_does_not() -> None:
+    """The bounds of what learning can reach: an oscillation goes on for two seconds, or is gone in tenths of one."""
+    phases = {"synchronise": {"does": "synchronise", "duration_ms": 300.0, "feedback_per_s": 100.0}, **FREE}
+    errors = {}
+    for drift in ("exact", "learned"):
+        network = {"size": 200, "drift": drift, "decoder": {"kind": "random", "norm": 0.03}}
+        recording = {"state": {"interval_ms": 10.0}, "segment_ms": 2000.0}
+        table = make(network=network, phases=phases, run={"duration_ms": 2000.0}, recording=recording,
+                     teacher={"kind": "oscillator", "damping_per_s": 0.0})
+        simulation = started(table)
+        assert simulation.advance(20_000) == 0
+        error = next(r.values for r in simulation.take_records() if r.path == "/coding/state/error")
+        errors[drift] = np.sqrt((error[150:] ** 2).sum(axis=1).mean())
+    assert errors["exact"] < 0.15
+    assert errors["learned"] > 0.5
 
 
 def test_phases_and_trials_take_place_in_order() -> None:

@@ -1,0 +1,151 @@
+"""What a run with a coding network did, phase by phase: accuracy, spikes, balance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.spikes import coefficients_of_variation, fano_factors, window_counts
+from mpi_engine.experiment.coding import NEURONS, CodingExperiment, Stage
+from mpi_engine.output.reader import RunError, RunReader
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a run.
+
+    Parameters
+    ----------
+    stage : Stage
+        The phase, as it took place.
+    interval_s : float
+        Time between samples [s].
+    x, xhat, input : ndarray of float, shape (T, K)
+        Teacher, readout and input [1/s].
+    """
+
+    stage: Stage
+    interval_s: float
+    x: Floats
+    xhat: Floats
+    input: Floats
+
+
+@dataclass(frozen=True)
+class Balance:
+    """How closely inhibition follows excitation in each of n neurons.
+
+    Parameters
+    ----------
+    correlation : ndarray of float, shape (n,)
+        Of excitation with the size of inhibition, over time.
+    net_over_total : ndarray of float, shape (n,)
+        Mean |E + I| over mean E + |I|.
+    """
+
+    correlation: Floats
+    net_over_total: Floats
+
+
+class CodingRun:
+    """What a coding network recorded.
+
+    Parameters
+    ----------
+    reader : RunReader
+        Of a run with a coding network.
+    """
+
+    def __init__(self, reader: RunReader) -> None:
+        if not isinstance(reader.experiment, CodingExperiment):
+            raise RunError(f"{reader.path}: has no coding network")
+        self.reader = reader
+        self.experiment = reader.experiment
+        self.dt_s = self.experiment.run.dt_ms * 1e-3
+
+    @cached_property
+    def _state(self) -> dict[str, NDArray[np.float64]]:
+        return self.reader.coding("state")
+
+    def stretches(self, does: str) -> Iterator[Stretch]:
+        """Give the phases that learn, synchronise or run freely, in order, as often as they took place."""
+        time_ms, dt_ms = self._state["time_ms"], self.experiment.run.dt_ms
+        for stage in self.experiment.stages:
+            if stage.phase.does != does:
+                continue
+            begin, end = np.searchsorted(time_ms, [(stage.first + 0.5) * dt_ms, (stage.last + 0.5) * dt_ms])
+            parts = (self._state[name][begin:end] for name in ("x", "xhat", "input"))
+            yield Stretch(stage, float(time_ms[1] - time_ms[0]) * 1e-3, *parts)
+
+    @property
+    def drift_error(self) -> float:
+        """Relative root mean square error of the learned drift when learning had ended."""
+        weights = self.reader.coding("slow_weights")
+        if "drift_error" not in weights:
+            raise RunError(f"{self.reader.path}: the drift's error is known where f is, for factored weights")
+        error: float = weights["drift_error"][-1]
+        return error
+
+    def spike_times_ms(self, stage: Stage) -> tuple[Floats, NDArray[np.int64]]:
+        """Times [ms] and neurons of the spikes of a phase, the times from its beginning."""
+        spikes, dt_ms = self.reader.spikes(NEURONS), self.experiment.run.dt_ms
+        begin, end = np.searchsorted(spikes.times_ms, [(stage.first + 0.5) * dt_ms, (stage.last + 0.5) * dt_ms])
+        return spikes.times_ms[begin:end] - stage.first * dt_ms, spikes.ids[begin:end]
+
+    def rate_hz(self, stage: Stage) -> float:
+        """Mean firing rate in a phase [Hz]."""
+        times, _ = self.spike_times_ms(stage)
+        return len(times) / ((stage.last - stage.first) * self.dt_s * self.experiment.n_neurons)
+
+    def irregularity(self, stage: Stage, fewest: int = 10) -> float:
+        """Mean coefficient of variation of the intervals of neurons with more than a number of spikes."""
+        times, ids = self.spike_times_ms(stage)
+        cv = coefficients_of_variation(times, ids, self.experiment.n_neurons)
+        return float(np.nanmean(cv[np.bincount(ids, minlength=cv.size) > fewest]))
+
+    def local_irregularity(self, stage: Stage) -> float:
+        """Mean CV2 of Holt et al. (1996), of each two intervals that follow one another: changes of rate leave it."""
+        times, ids = self.spike_times_ms(stage)
+        order = np.lexsort((times, ids))
+        intervals, same = np.diff(times[order]), np.diff(ids[order]) == 0
+        first, second = intervals[:-1], intervals[1:]
+        return float((2 * np.abs(second - first) / (second + first))[same[:-1] & same[1:]].mean())
+
+    def trial_fano(self, window_ms: float, fewest: float = 0.5) -> float:
+        """Mean Fano factor, over trials, of counts at the same time in each, of neurons with more than a mean count."""
+        stages = [stretch.stage for stretch in self.stretches("run")]
+        size = self.experiment.n_neurons
+        length = min(stage.last - stage.first for stage in stages) * self.experiment.run.dt_ms
+        counts = np.array([window_counts(*self.spike_times_ms(stage), size, 0.0, length, window_ms)
+                           for stage in stages])
+        factors = np.array([fano_factors(counts[:, w]) for w in range(counts.shape[1])])
+        return float(np.nanmean(factors[counts.mean(axis=0) > fewest]))
+
+    def poisson_error(self, stage: Stage) -> float:
+        """Error of a code by independent Poisson neurons with the same rates: gamma sqrt(R / 2 lambda)."""
+        vectors = self.reader.coding("network")["decoder"]
+        _, ids = self.spike_times_ms(stage)
+        rates = np.bincount(ids, minlength=len(vectors)) / ((stage.last - stage.first) * self.dt_s)
+        return float(np.sqrt(((vectors**2).sum(axis=1) * rates).sum() / (2 * self.experiment.network.leak_per_s)))
+
+    def balance(self, stage: Stage) -> Balance:
+        """Measure the balance of the chosen neurons in a phase: slow, lateral and external currents together."""
+        currents, dt_ms = self.reader.coding("currents"), self.experiment.run.dt_ms
+        window = (currents["time_ms"] > (stage.first + 0.5) * dt_ms) & (currents["time_ms"] < (stage.last + 0.5) * dt_ms)
+        now = {name: values[window] for name, values in currents.items() if values.ndim == 2}
+        excitation = now["slow_E"] + now["lateral_E"] + np.maximum(now["external"], 0.0)
+        return balance_of(excitation, now["slow_I"] + now["lateral_I"] + np.minimum(now["external"], 0.0))
+
+
+def balance_of(excitation: Floats, inhibition: Floats) -> Balance:
+    """Measure the balance of currents of shape (T, n), inhibition being negative."""
+    E, I = excitation - excitation.mean(axis=0), -(inhibition - inhibition.mean(axis=0))   # noqa: E741
+    correlation = (E * I).sum(axis=0) / np.sqrt((E**2).sum(axis=0) * (I**2).sum(axis=0))
+    net = np.abs(excitation + inhibition).mean(axis=0) / (excitation - inhibition).mean(axis=0)
+    return Balance(correlation, net)
