@@ -11,8 +11,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
-
 from mpi_engine.experiment.coding import CodingExperiment
 from mpi_engine.experiment.coding_network import Basis, CodingNetwork, GivenDecoder
 from mpi_engine.experiment.data import DataError

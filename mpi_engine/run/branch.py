@@ -99,8 +99,8 @@ def _choose(parent: Path, at: str) -> Checkpoint:
         chosen = found
     if not chosen:
         listed = ", ".join(f"{time:.10g}" for time in times)
-        raise ExperimentError([Problem("--at", at, f"{parent} has no checkpoint then; name latest or one of: {listed}")],
-                              "command")
+        remedy = f"{parent} has no checkpoint then; name latest or one of: {listed}"
+        raise ExperimentError([Problem("--at", at, remedy)], "command")
     if damage := find_damage(chosen[-1].path):
         raise RunError(damage[0])
     return chosen[-1]
