@@ -132,7 +132,7 @@ class Teaching:
             If the state is no longer finite.
         """
         if self._module is None:
-            return self._interpolate((first_step + np.arange(len(c) + 1)) * self._dt_s)
+            return self._interpolate(np.arange(first_step, first_step + len(c) + 1, dtype=np.float64) * self._dt_s)
         states = np.empty((len(c) + 1, x.size))
         states[0] = x
         self._module.follow(states, c, first_step * self._dt_s, self._dt_s)

@@ -1,9 +1,9 @@
 r"""What an experiment with a coding network leaves open, chosen from the teacher's own scale.
 
-With the rate of turnover :math:`\omega` (speed over amplitude), the Lipschitz constant L of f, and a decorrelated basis
-of :math:`N_b` units, whose mean square is :math:`\langle|\psi|^2\rangle = N_b`: the error is stable for k > L, a mode of
-the weights' error relaxes at the rate :math:`\eta w / k`, where w is its share of :math:`\langle|\psi|^2\rangle`, and
-weights that adapt faster than the state turns over follow it instead of learning.
+With the rate of turnover :math:`\omega` (speed over amplitude), the Lipschitz constant L of f, and a decorrelated
+basis of :math:`N_b` units, whose mean square is :math:`\langle|\psi|^2\rangle = N_b`: the error is stable for k > L, a
+mode of the weights' error relaxes at the rate :math:`\eta w / k`, where w is its share of
+:math:`\langle|\psi|^2\rangle`, and weights that adapt faster than the state turns over follow it instead of learning.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _RATE_HZ = 5.6
 _FINEST = 0.02
 """Shortest decoding vectors that are chosen, in units of the teacher's amplitude."""
 
-_UNITS, _FEWEST_UNITS = 20, 12
+_UNITS, _FEWEST_UNITS = 20, 10
 """Units of a basis for each dimension; and in one dimension, where no more are different enough."""
 
 
@@ -117,12 +117,8 @@ def _fill_in_rates(phase: Phase, network: CodingNetwork, pilot: Pilot) -> Phase:
         k = phase.feedback[0] or k
         square = _mean_square(network.basis)
         eta = _rounded(min(k * pilot.turnover_per_s, k * k / 8) / square)
-        if not learns or eta == 0:
-            update["learning_rate_per_s2"] = 0.0
-        elif phase.duration_ms is None:
-            update["learning_rate_per_s2"] = eta
-        else:
-            update["learning_rate_per_s2"] = Geometric(geometric=[eta, _rounded(eta / 20)])
+        falling = Geometric(geometric=[eta, _rounded(eta / 20)]) if eta > 0 else 0.0
+        update["learning_rate_per_s2"] = falling if learns else 0.0
     return phase.model_copy(update=update)
 
 

@@ -60,7 +60,8 @@ def branch_all(directory: Path, parent: Path, changes: Mapping[str, Sequence[str
 
 
 def _engine(*arguments: str) -> None:
-    done = subprocess.run([sys.executable, "-m", "mpi_engine", *arguments], capture_output=True, text=True, timeout=7200)
+    command = [sys.executable, "-m", "mpi_engine", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=7200, check=False)
     assert done.returncode == 0, f"{' '.join(arguments)}: {done.stderr}"
 
 

@@ -1,4 +1,4 @@
-"""Dynamical systems that no experiment of ours mentions, drawn from seeds, as experiments that leave all to defaults."""
+"""Dynamical systems that no experiment of ours mentions, drawn from seeds, as experiments that leave all open."""
 
 from __future__ import annotations
 
@@ -78,8 +78,8 @@ def deviation(run: CodingRun) -> float:
 
 
 def _user(directory: Path, name: str, slopes: list[str], initial_state: list[float]) -> dict[str, Any]:
-    text = "from mpi_engine.user import teacher\n\n\n@teacher(parameters={})\ndef flow(x):\n    return " + ", ".join(slopes)
-    (directory / f"{name}.py").write_text(text + "\n", encoding="utf-8")
+    head = "from mpi_engine.user import teacher\n\n\n@teacher(parameters={})\ndef flow(x):\n    return "
+    (directory / f"{name}.py").write_text(f"{head}{', '.join(slopes)}\n", encoding="utf-8")
     return {"kind": "user", "file": str(directory / f"{name}.py"), "function": "flow", "initial_state": initial_state}
 
 
@@ -120,10 +120,8 @@ def _damped(directory: Path, seed: int, k: int) -> System:
     J = random.normal(size=(k, k))
     J = 2.5 * (J - J.T) - np.diag(random.uniform(0.5, 2, k))
     cubic = random.uniform(0.5, 2, k)
-    slopes = [
-        " + ".join([*(f"{float(J[i, j])!r} * x[{j}]" for j in range(k)), f"{-float(cubic[i])!r} * x[{i}] * x[{i}] * x[{i}]"])
-        for i in range(k)
-    ]
+    linear = [" + ".join(f"{float(J[i, j])!r} * x[{j}]" for j in range(k)) for i in range(k)]
+    slopes = [f"{linear[i]} - {float(cubic[i])!r} * x[{i}] * x[{i}] * x[{i}]" for i in range(k)]
     corners = [[float(sign * size) for sign, size in zip(signs, random.uniform(0.6, 1.0, k), strict=True)]
                for signs in list(product((1, -1), repeat=k))[:2]]
     teacher = _user(directory, f"damped_{k}", slopes, corners[0])

@@ -118,7 +118,7 @@ def test_states_are_scaled_to_order_one_unless_told() -> None:
 
 
 def test_what_was_chosen_is_in_the_experiment_and_chosen_once() -> None:
-    experiment = resolved({"kind": "van_der_pol"}, phases={"learn": {"does": "learn"}}, network={"basis": {}})
+    experiment = resolved({"kind": "van_der_pol"}, phases={"learn": {"does": "learn", "duration_ms": 400.0}}, network={"basis": {}})
     text = experiment.to_toml()
     for key in ("std_per_s", "tau_ms", "feedback_per_s", "learning_rate_per_s2", "gains", "norm", "offset", "scale"):
         assert key in text
@@ -188,8 +188,8 @@ def test_a_limit_cycle_is_learned_with_defaults_in_seconds() -> None:
     for more in ({}, {"learning_rate_per_s2": 0.0}):
         experiment = resolved(
             {"kind": "limit_cycle", "frequency_hz": 1.3}, run={"duration_ms": 25_000.0},
-            network={"size": 100, "decoder": {"kind": "random"}, "basis": {}}, recording={"state": {"interval_ms": 5.0}},
-            phases=phases | {"learn": phases["learn"] | more},
+            network={"size": 100, "decoder": {"kind": "random"}, "basis": {}},
+            recording={"state": {"interval_ms": 5.0}}, phases=phases | {"learn": phases["learn"] | more},
         )
         simulation = CodingSimulation(experiment)
         simulation.compile()
