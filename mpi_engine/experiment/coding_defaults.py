@@ -26,7 +26,10 @@ _RATE_HZ = 5.6
 _FINEST = 0.02
 """Shortest decoding vectors that are chosen, in units of the teacher's amplitude."""
 
-_UNITS, _FEWEST_UNITS = 20, 10
+_WIDTH = 0.4
+"""Root mean square of a coordinate, below which gains grow, so that units differ over the states that are visited."""
+
+_UNITS, _FEWEST_UNITS = 20, 8
 """Units of a basis for each dimension; and in one dimension, where no more are different enough."""
 
 
@@ -98,9 +101,10 @@ def _fill_in_network(network: CodingNetwork, teacher: Teacher, pilot: Pilot) -> 
         change = pilot.slopes + network.leak_per_s * pilot.states
         norm = math.sqrt(float((change**2).sum(axis=1).mean())) / (_RATE_HZ * network.size)
         decoder = decoder.model_copy(update={"norm": _rounded(max(norm, _FINEST * pilot.amplitude))})
+    steeper = max(1.0, _WIDTH / max(pilot.amplitude / math.sqrt(k), 1e-3))
     basis = basis.model_copy(update={
         "size": basis.size or (_UNITS * k if k > 1 else _FEWEST_UNITS),
-        "gains": basis.gains or [0.5, 2.0],
+        "gains": basis.gains or [_rounded(gain * steeper) for gain in (0.5, 2.0)],
         "offset": 1.0 if basis.offset is None else basis.offset,
         "decorrelated": basis.kind == "structured" if basis.decorrelated is None else basis.decorrelated,
     })

@@ -188,9 +188,9 @@ def _inputs(given: CodingInput | None, n: int, k: int) -> Callable[[int], Sequen
     """Make the input of each step; a random one is another than that of the run, of the same kind."""
     random = Random(1)
     if isinstance(given, FormulaInput):
-        times = np.arange(n) * _STEP_S * 1e3
+        times = np.arange(n, dtype=np.float64) * (_STEP_S * 1e3)
         columns = np.array([np.broadcast_to(evaluate(formula, times), n) for formula in given.c_per_s]).T.tolist()
-        return lambda m: columns[m]  # type: ignore[no-any-return]
+        return lambda m: columns[m]
     c = [0.0] * k
     if isinstance(given, NoiseInput):
         assert given.std_per_s is not None and given.tau_ms is not None

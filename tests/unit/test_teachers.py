@@ -118,7 +118,8 @@ def test_states_are_scaled_to_order_one_unless_told() -> None:
 
 
 def test_what_was_chosen_is_in_the_experiment_and_chosen_once() -> None:
-    experiment = resolved({"kind": "van_der_pol"}, phases={"learn": {"does": "learn", "duration_ms": 400.0}}, network={"basis": {}})
+    experiment = resolved({"kind": "van_der_pol"},
+                          phases={"learn": {"does": "learn", "duration_ms": 400.0}}, network={"basis": {}})
     text = experiment.to_toml()
     for key in ("std_per_s", "tau_ms", "feedback_per_s", "learning_rate_per_s2", "gains", "norm", "offset", "scale"):
         assert key in text
