@@ -144,7 +144,7 @@ def _resolve_coding(
     experiment: CodingExperiment, directory: str | Path | None
 ) -> tuple[CodingExperiment, list[Problem]]:
     """Find all problems, and where there is none, fill in what follows from the teacher."""
-    problems = find_coding_problems(experiment)
+    problems: list[Problem] = find_coding_problems(experiment)
     if not problems and directory is not None:
         experiment = fill_in(experiment, Path(directory))
     return experiment, problems
