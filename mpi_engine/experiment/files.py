@@ -144,7 +144,7 @@ def _resolve_coding(
     experiment: CodingExperiment, directory: str | Path | None
 ) -> tuple[CodingExperiment, list[Problem]]:
     """Find all problems, and where there is none, fill in what follows from the teacher."""
-    problems: list[Problem] = find_coding_problems(experiment)
+    problems = find_coding_problems(experiment)
     if not problems and directory is not None:
         experiment = fill_in(experiment, Path(directory))
     return experiment, problems
@@ -168,7 +168,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _read_user_files(table: dict[str, Any], directory: Path) -> list[Problem]:
     """Put the texts of the user's files into the experiment, unless it holds them already."""
-    problems = []
+    problems: list[Problem] = []
     teacher = table.get("teacher")
     if isinstance(teacher, dict) and teacher.get("kind") == "user" and isinstance(teacher.get("file"), str):
         problems += _read_source("teacher", teacher, directory)
