@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from analysis.spikes import window_counts
 from analysis.variability import coefficients_of_variation, fano_factors
-from mpi_engine.experiment.coding import NEURONS, CodingExperiment, Stage
-from mpi_engine.output.reader import RunError, RunReader
+from mpi_engine.experiment.coding import NEURONS, Stage
+from mpi_engine.output.coding_reader import CodingReader, Tracking
+from mpi_engine.output.reader import RunError
 
 Floats = NDArray[np.float64]
 
@@ -59,39 +60,37 @@ class CodingRun:
 
     Parameters
     ----------
-    reader : RunReader
-        Of a run with a coding network.
+    reader : CodingReader
+        Of the run.
     """
 
-    def __init__(self, reader: RunReader) -> None:
-        if not isinstance(reader.experiment, CodingExperiment):
-            raise RunError(f"{reader.path}: has no coding network")
+    def __init__(self, reader: CodingReader) -> None:
         self.reader = reader
         self.experiment = reader.experiment
         self.dt_s = self.experiment.run.dt_ms * 1e-3
 
     @cached_property
-    def _state(self) -> dict[str, NDArray[np.float64]]:
-        return self.reader.coding("state")
+    def _tracking(self) -> Tracking:
+        return self.reader.tracking()
 
     def stretches(self, does: str) -> Iterator[Stretch]:
         """Give the phases that learn, synchronise or run freely, in order, as often as they took place."""
-        time_ms, dt_ms = self._state["time_ms"], self.experiment.run.dt_ms
+        recorded, dt_ms = self._tracking, self.experiment.run.dt_ms
+        times_ms = recorded.times_ms
         for stage in self.experiment.stages:
             if stage.phase.does != does:
                 continue
-            begin, end = np.searchsorted(time_ms, [(stage.first + 0.5) * dt_ms, (stage.last + 0.5) * dt_ms])
-            parts = (self._state[name][begin:end] for name in ("x", "xhat", "input"))
-            yield Stretch(stage, float(time_ms[1] - time_ms[0]) * 1e-3, *parts)
+            begin, end = np.searchsorted(times_ms, [(stage.first + 0.5) * dt_ms, (stage.last + 0.5) * dt_ms])
+            parts = (series[begin:end] for series in (recorded.x, recorded.xhat, recorded.input))
+            yield Stretch(stage, float(times_ms[1] - times_ms[0]) * 1e-3, *parts)
 
     @property
     def drift_error(self) -> float:
         """Relative root mean square error of the learned drift when learning had ended."""
-        weights = self.reader.coding("slow_weights")
-        if "drift_error" not in weights:
+        errors = self.reader.slow_weights().drift_error
+        if errors is None:
             raise RunError(f"{self.reader.path}: the drift's error is known where f is, for factored weights")
-        error: float = weights["drift_error"][-1]
-        return error
+        return float(errors[-1])
 
     def spike_times_ms(self, stage: Stage) -> tuple[Floats, NDArray[np.int64]]:
         """Times [ms] and neurons of the spikes of a phase, the times from its beginning."""
@@ -130,16 +129,16 @@ class CodingRun:
 
     def poisson_error(self, stage: Stage) -> float:
         """Error of a code by independent Poisson neurons with the same rates: gamma sqrt(R / 2 lambda)."""
-        vectors = self.reader.coding("network")["decoder"]
+        vectors = self.reader.network()["decoder"]
         _, ids = self.spike_times_ms(stage)
         rates = np.bincount(ids, minlength=len(vectors)) / ((stage.last - stage.first) * self.dt_s)
         return float(np.sqrt(((vectors**2).sum(axis=1) * rates).sum() / (2 * self.experiment.network.leak_per_s)))
 
     def balance(self, stage: Stage) -> Balance:
         """Measure the balance of the chosen neurons in a phase: slow, lateral and external currents together."""
-        currents, dt_ms = self.reader.coding("currents"), self.experiment.run.dt_ms
-        window = (currents["time_ms"] > (stage.first + 0.5) * dt_ms) & (currents["time_ms"] < (stage.last + 0.5) * dt_ms)
-        now = {name: values[window] for name, values in currents.items() if values.ndim == 2}
+        currents, dt_ms = self.reader.currents(), self.experiment.run.dt_ms
+        begin, end = np.searchsorted(currents.times_ms, [(stage.first + 0.5) * dt_ms, (stage.last + 0.5) * dt_ms])
+        now = {name: values[begin:end] for name, values in currents.values.items()}
         excitation = now["slow_E"] + now["lateral_E"] + np.maximum(now["external"], 0.0)
         return balance_of(excitation, now["slow_I"] + now["lateral_I"] + np.minimum(now["external"], 0.0))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,7 +72,7 @@ def find_cycle(x: Floats, interval_s: float) -> Cycle:
     if len(begins) < 2:
         return Cycle(np.nan, np.full(x.shape[1], np.nan))
     period = (begins[-1] - begins[0]) / (len(begins) - 1) * interval_s
-    parts = [x[a:b] for a, b in zip(begins[:-1], begins[1:], strict=True)]
+    parts = [x[a:b] for a, b in pairwise(begins)]
     high, low = (np.mean([function(part, axis=0) for part in parts], axis=0) for function in (np.max, np.min))
     return Cycle(float(period), (high - low) / 2)
 
@@ -80,7 +81,7 @@ def _upward(x: Floats, hysteresis: float) -> list[int]:
     """Samples at which x rises above the hysteresis after having been below its negative."""
     state = np.where(x > hysteresis, 1, np.where(x < -hysteresis, -1, 0))
     known = np.flatnonzero(state)
-    return [int(b) for a, b in zip(known[:-1], known[1:], strict=True) if state[a] < 0 < state[b]]
+    return [int(b) for a, b in pairwise(known) if state[a] < 0 < state[b]]
 
 
 def switch_rate_hz(x: Floats, interval_s: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import cos, sin
 from typing import Any
 
 Table = dict[str, Any]
@@ -53,4 +54,8 @@ NETWORKS: dict[str, Table] = {
                   "input": {"kind": "pulses", "amplitude_per_s": 8.0, "length_ms": 20.0, "interval_ms": [5.0, 40.0]}},
         "free": {"does": "run", "state": [0.3, -0.6], "input": {"kind": "formula", "c_per_s": ["sin(t/20)", 0.5]}},
     }},
+    "ties": {"network": {"noise": 0.0, "decoder": {"kind": "given", "vectors": [
+        [0.08 * cos(0.7 * (i // 2)), 0.08 * sin(0.7 * (i // 2))] for i in range(60)
+    ]}}},
 }
+"""In the last, neurons are alike in pairs, so that always two are as far above threshold."""

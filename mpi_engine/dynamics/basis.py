@@ -21,7 +21,7 @@ Floats = NDArray[np.float64]
 _CANDIDATES = 4
 """Units that are drawn for each of a decorrelated basis."""
 
-_LEAST = 1e-11
+_LEAST = 1e-8
 """Mean square of what is new in a unit, below which it counts as a combination of others."""
 
 
@@ -139,10 +139,10 @@ def _evaluate(A: Floats, offset: Floats, states: Floats, values: Floats) -> None
 
 @part
 def _among(chosen: NDArray[np.int64], n: int, j: int) -> bool:
+    found = False
     for k in range(n):
-        if chosen[k] == j:
-            return True
-    return False
+        found |= chosen[k] == j
+    return found
 
 
 @kernel

@@ -67,6 +67,7 @@ class Conditions:
             for d, formula in enumerate(given.c_per_s):
                 c[:, d] = evaluate(formula, times)
         elif isinstance(given, NoiseInput):
+            assert given.std_per_s is not None and given.tau_ms is not None
             _fill_noise(key, first, given.std_per_s, e.run.dt_ms / given.tau_ms, noise, c)
         elif isinstance(given, PulseInput):
             begins, signs = self._draw_pulses(key, stage, given)

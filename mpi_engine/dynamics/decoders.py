@@ -140,6 +140,7 @@ def _draw_directions(key: Key, vectors: Floats) -> None:
 
 @kernel
 def draw_pairs(key: Key, first_row: int, first_column: int, values: Floats) -> None:
+    """Draw standard normal numbers, each from its own row and column."""
     for j in range(values.shape[0]):
         for i in range(values.shape[1]):
             high, low, _, _ = philox(key, first_row + j, first_column + i, 0, 0)

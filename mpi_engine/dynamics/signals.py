@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mpi_engine.dynamics.conditions import Conditions
 from mpi_engine.dynamics.teaching import Teaching
-from mpi_engine.experiment.coding import CodingExperiment, Stage
+from mpi_engine.experiment.coding import CodingExperiment
 
 Floats = NDArray[np.float64]
 
@@ -65,13 +65,8 @@ class Course:
         """Last step of the window."""
         return self.window.first + self.window.c.shape[0]
 
-    def prepare(self, step: int) -> Stage | None:
-        """Make the signals of the step after a given one, unless there are.
-
-        Returns
-        -------
-        Stage or None
-            The stage that has just ended; None if none has.
+    def prepare(self, step: int) -> bool:
+        """Make the signals of the step after a given one, unless there are; return whether there were none.
 
         Raises
         ------
@@ -79,9 +74,9 @@ class Course:
             If the teacher diverges.
         """
         if step < self.until:
-            return None
+            return False
         x, noise = self.state_at(step)
-        ended, self.stage = self.stage, self.conditions.stage(step)
+        self.stage = self.conditions.stage(step)
         if step == self.stage.first:
             noise = np.zeros_like(noise)
             if self.stage.phase.state is not None:
@@ -91,7 +86,7 @@ class Course:
         feedback, learning_rate = self.conditions.feedback(step, n), self.conditions.learning_rate(step, n)
         self.window = Signals(step, self.teaching.follow(step, x, c), c, feedback, learning_rate)
         self._noise = noise
-        return ended if ended.index != self.stage.index else None
+        return True
 
     def state_at(self, step: int) -> tuple[Floats, Floats]:
         """State of the teacher, and of a random input, after a step of the window or before its first."""

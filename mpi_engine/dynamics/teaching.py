@@ -132,7 +132,7 @@ class Teaching:
             If the state is no longer finite.
         """
         if self._module is None:
-            return self._interpolate((first_step + np.arange(len(c) + 1)) * self._dt_s)
+            return self._interpolate(np.arange(first_step, first_step + len(c) + 1, dtype=np.float64) * self._dt_s)
         states = np.empty((len(c) + 1, x.size))
         states[0] = x
         self._module.follow(states, c, first_step * self._dt_s, self._dt_s)
@@ -167,7 +167,7 @@ def _text(teacher: FlowPart, offset: Floats, scale: Floats) -> str:
     """Write the text of a teacher's kernels."""
     functions, dimensions = Functions(), range(teacher.n_dimensions)
     state = ", ".join(f"{float(offset[d])!r} + {float(scale[d])!r} * x{d}" for d in dimensions)
-    functions.name(teacher.function, "f")
+    functions.name(teacher.flow, "f")
     value = "y[{}]" if teacher.returns_tuple else "y"
     slopes = [f"{value.format(d)} / {float(scale[d])!r}" for d in dimensions]
 
@@ -191,7 +191,7 @@ def _text(teacher: FlowPart, offset: Floats, scale: Floats) -> str:
         names=list(teacher.constants),
         values=", ".join(repr(value) for value in teacher.constants.values()),
         x=", ".join(f"x{d}" for d in dimensions),
-        call=call(teacher.function, "f", {"x": f"({state},)", "t": "t", "p": "p"}),
+        call=call(teacher.flow, "f", {"x": f"({state},)", "t": "t", "p": "p"}),
         slopes=f"({', '.join(slopes)},)",
         states=lines([f"x{d} = states[m, {d}]" for d in dimensions], 2),
         stages=lines(stages, 2),

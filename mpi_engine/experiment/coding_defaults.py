@@ -1,17 +1,15 @@
 r"""What an experiment with a coding network leaves open, chosen from the teacher's own scale.
 
-With the rate of turnover :math:`\omega` (speed over amplitude), the Lipschitz constant L of f, and a decorrelated basis
-of :math:`N_b` units, whose mean square is :math:`\langle|\psi|^2\rangle = N_b`: the error is stable for k > L, a mode of
-the weights' error relaxes at the rate :math:`\eta w / k`, where w is its share of :math:`\langle|\psi|^2\rangle`, and
-weights that adapt faster than the state turns over follow it instead of learning.
+With the rate of turnover :math:`\omega` (speed over amplitude), the Lipschitz constant L of f, and a decorrelated
+basis of :math:`N_b` units, whose mean square is :math:`\langle|\psi|^2\rangle = N_b`: the error is stable for k > L, a
+mode of the weights' error relaxes at the rate :math:`\eta w / k`, where w is its share of
+:math:`\langle|\psi|^2\rangle`, and weights that adapt faster than the state turns over follow it instead of learning.
 """
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-
-import numpy as np
 
 from mpi_engine.experiment.coding import CodingExperiment
 from mpi_engine.experiment.coding_network import Basis, CodingNetwork, GivenDecoder
@@ -28,7 +26,10 @@ _RATE_HZ = 5.6
 _FINEST = 0.02
 """Shortest decoding vectors that are chosen, in units of the teacher's amplitude."""
 
-_UNITS, _FEWEST_UNITS = 20, 12
+_WIDTH = 0.4
+"""Root mean square of a coordinate, below which gains grow, so that units differ over the states that are visited."""
+
+_UNITS, _FEWEST_UNITS = 20, 8
 """Units of a basis for each dimension; and in one dimension, where no more are different enough."""
 
 
@@ -100,9 +101,10 @@ def _fill_in_network(network: CodingNetwork, teacher: Teacher, pilot: Pilot) -> 
         change = pilot.slopes + network.leak_per_s * pilot.states
         norm = math.sqrt(float((change**2).sum(axis=1).mean())) / (_RATE_HZ * network.size)
         decoder = decoder.model_copy(update={"norm": _rounded(max(norm, _FINEST * pilot.amplitude))})
+    steeper = max(1.0, _WIDTH / max(pilot.amplitude / math.sqrt(k), 1e-3))
     basis = basis.model_copy(update={
         "size": basis.size or (_UNITS * k if k > 1 else _FEWEST_UNITS),
-        "gains": basis.gains or [0.5, 2.0],
+        "gains": basis.gains or [_rounded(gain * steeper) for gain in (0.5, 2.0)],
         "offset": 1.0 if basis.offset is None else basis.offset,
         "decorrelated": basis.kind == "structured" if basis.decorrelated is None else basis.decorrelated,
     })
@@ -119,7 +121,8 @@ def _fill_in_rates(phase: Phase, network: CodingNetwork, pilot: Pilot) -> Phase:
         k = phase.feedback[0] or k
         square = _mean_square(network.basis)
         eta = _rounded(min(k * pilot.turnover_per_s, k * k / 8) / square)
-        update["learning_rate_per_s2"] = Geometric(geometric=[eta, eta / 20]) if learns and eta > 0 else 0.0
+        falling = Geometric(geometric=[eta, _rounded(eta / 20)]) if eta > 0 else 0.0
+        update["learning_rate_per_s2"] = falling if learns else 0.0
     return phase.model_copy(update=update)
 
 

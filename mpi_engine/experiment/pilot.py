@@ -107,8 +107,9 @@ def choose_scale(teacher: Teacher) -> tuple[list[float], list[float]]:
     if scale.max() == 0.0:      # it never moved
         offset, scale = np.zeros(k), np.full(k, np.abs(states).max() or 1.0)
     scale = np.maximum(scale, 0.1 * scale.max())
-    rounded = [[float(f"{value:.3g}") for value in values] for values in (offset, scale)]
-    return teacher.offset or rounded[0], teacher.scale or rounded[1]
+    digits = 2 - math.floor(math.log10(float(scale.max())))
+    rounded = [float(f"{value:.3g}") for value in scale]
+    return teacher.offset or [round(float(value), digits) + 0.0 for value in offset], teacher.scale or rounded
 
 
 def run_pilot(teacher: Teacher, given: CodingInput | None) -> Pilot:
@@ -187,9 +188,9 @@ def _inputs(given: CodingInput | None, n: int, k: int) -> Callable[[int], Sequen
     """Make the input of each step; a random one is another than that of the run, of the same kind."""
     random = Random(1)
     if isinstance(given, FormulaInput):
-        times = np.arange(n) * _STEP_S * 1e3
+        times = np.arange(n, dtype=np.float64) * (_STEP_S * 1e3)
         columns = np.array([np.broadcast_to(evaluate(formula, times), n) for formula in given.c_per_s]).T.tolist()
-        return lambda m: columns[m]  # type: ignore[no-any-return]
+        return lambda m: columns[m]
     c = [0.0] * k
     if isinstance(given, NoiseInput):
         assert given.std_per_s is not None and given.tau_ms is not None

@@ -74,10 +74,10 @@ class FlowPart(TeacherPart):
         return len(self.initial_state)
 
     @property
-    def function(self) -> Callable[..., Any]:
+    def flow(self) -> Callable[..., Any]:
         """Function of ``x``, ``t`` and ``p`` or some of these that gives dx/dt [1/s]."""
-        function: Callable[..., Any] = getattr(systems, self.kind)  # type: ignore[attr-defined]
-        return function
+        flow: Callable[..., Any] = getattr(systems, self.kind)  # type: ignore[attr-defined]
+        return flow
 
     @property
     def constants(self) -> dict[str, float]:
@@ -87,7 +87,7 @@ class FlowPart(TeacherPart):
     @property
     def slope(self) -> Slope:
         """See `TeacherPart.slope`."""
-        function, p = self.function, SimpleNamespace(**self.constants)
+        function, p = self.flow, SimpleNamespace(**self.constants)
         names = arguments_of(function)
 
         def slope(t: float, x: tuple[float, ...]) -> tuple[float, ...]:
@@ -101,7 +101,7 @@ class FlowPart(TeacherPart):
     def returns_tuple(self) -> bool:
         """Whether the function gives a tuple, which one of a single dimension need not."""
         known = {"x": tuple(self.initial_state), "t": 0.0, "p": SimpleNamespace(**self.constants)}
-        return isinstance(self.function(*(known[name] for name in arguments_of(self.function))), tuple)
+        return isinstance(self.flow(*(known[name] for name in arguments_of(self.flow))), tuple)
 
 
 Plane = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
@@ -234,10 +234,10 @@ class UserTeacher(FlowPart, UserPart):
         return self
 
     @property
-    def function(self) -> Callable[..., Any]:
-        """See `FlowPart.function`."""
-        function: Callable[..., Any] = self.declaration.function
-        return function
+    def flow(self) -> Callable[..., Any]:
+        """See `FlowPart.flow`."""
+        flow: Callable[..., Any] = self.declaration.function
+        return flow
 
     @property
     def constants(self) -> dict[str, float]:

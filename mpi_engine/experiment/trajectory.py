@@ -50,7 +50,8 @@ def read_trajectory(teacher: RecordedTeacher) -> Floats:
     header = rows[0] if rows else []
     missing = [name for name in teacher.columns if name not in header]
     if missing:
-        raise DataError(f"has no column {missing[0]!r}; its first line names {', '.join(header[:8]) or 'none'}", "columns")
+        named = ", ".join(header[:8]) or "none"
+        raise DataError(f"has no column {missing[0]!r}; its first line names {named}", "columns")
     indices = [header.index(name) for name in teacher.columns]
     states = np.empty((len(rows) - 1, len(indices)))
     for number, words in enumerate(rows[1:]):

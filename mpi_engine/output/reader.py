@@ -6,16 +6,14 @@ import json
 import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.experiment import Experiment, ExperimentError, parse_experiment
-from mpi_engine.experiment.coding import CodingExperiment
 from mpi_engine.experiment.problems import suggest
 from mpi_engine.output.checkpoints import checkpoints, find_misfit
-from mpi_engine.output.coding_layout import CODING
 from mpi_engine.output.integrity import RunError
 from mpi_engine.output.layout import JOINT, NETWORK, PROVENANCE, RATES, REPORT, SPIKES, STATISTICS, TRACES, WEIGHTS
 from mpi_engine.output.recorded import Degrees, Moments, Rates, Spikes, Statistics, Traces, Weights
@@ -159,17 +157,6 @@ class RunReader:
         times_ms = start_ms + interval_ms * np.arange(len(report["data"]))
         ids = report["mapping/node_ids"].astype(np.int64)
         return Traces(times_ms, ids, {"V": report["data"], **currents})
-
-    def coding(self, part: Literal["state", "currents", "slow_weights", "network"]) -> dict[str, NDArray[Any]]:
-        """Read what a coding network recorded: time series by name, with ``time_ms``, or what it is made of."""
-        if not isinstance(self.experiment, CodingExperiment):
-            raise RunError("the experiment has no coding network; read its populations")
-        remedy = f"add recording.{part} and run again"
-        attributes, columns = self._columns(f"{CODING}/{part}", f"{part} of the coding network", remedy)
-        if "interval_ms" in attributes:
-            n = len(next(values for name, values in columns.items() if name != "node_ids"))
-            columns["time_ms"] = attributes["start_ms"] + attributes["interval_ms"] * np.arange(n)
-        return columns
 
     def degrees(self, projection: str) -> Degrees:
         """Read the in- and out-degrees of a projection."""

@@ -69,7 +69,8 @@ class CodingSimulation(Stepping):
         self.step = self.recorded = 0
         self.progress = np.zeros(2, np.int64)
         self._key = stream_key(e.seed.noise, "coding noise")
-        self._stage_began = (0, 0)
+        self._window_began = (0, 0)
+        self._warned: set[int] = set()
         self._is_described = False
         self.ranks.one_per_node_first(self._compile_parts)
         self._build()
@@ -236,12 +237,13 @@ class CodingSimulation(Stepping):
 
     def _prepare(self) -> None:
         """Make the signals of the steps that follow."""
+        stage = self.course.stage
         try:
-            ended = self.course.prepare(self.step)
+            is_new = self.course.prepare(self.step)
         except TeacherError as error:
             raise ExperimentError([Problem("teacher", "", str(error))]) from None
-        if ended is not None:
-            self._warn_of_saturation(ended)
+        if is_new:
+            self._warn_of_saturation(stage)
 
     def _call_block(self, end: int) -> tuple[int, int]:
         spikes = self.spikes.records.get(NEURONS, _NO_SPIKES)
@@ -280,11 +282,12 @@ class CodingSimulation(Stepping):
                 self.neurons.threshold[mine - self._first] = np.inf
 
     def _warn_of_saturation(self, stage: Stage) -> None:
-        """Say of a stage that has ended, if too much of it was spent at the most spikes a step."""
-        began, spikes = self._stage_began
-        self._stage_began = (self.step, int(self.progress[1]))
+        """Say once of a stage, if too much of the window that has ended was spent at the most spikes a step."""
+        began, spikes = self._window_began
+        self._window_began = (self.step, int(self.progress[1]))
         share = (self.progress[1] - spikes) / max(self.step - began, 1) / self.experiment.network.spikes_per_step
-        if share > _SATURATED:
+        if share > _SATURATED and stage.index not in self._warned:
+            self._warned.add(stage.index)
             log.warning(
                 "phase %s: %.0f %% of the spikes that network.spikes_per_step = %d allows took place, and errors grow; "
                 "raise it or network.decoder.norm, or lower run.dt_ms",
@@ -344,7 +347,7 @@ class CodingSimulation(Stepping):
             variable.restore(read)
         self.step = self.recorded = int(self.progress[0])
         self.course.go_on_from(self.step, self._x, self._noise)
-        self._stage_began = (self.step, int(self.progress[1]))
+        self._window_began = (self.step, int(self.progress[1]))
         for recorder in (self.states, self.currents):
             recorder.stand_at(self.step)
         self._bury()

@@ -31,7 +31,7 @@ class CodingFootprint:
     def memory(self) -> dict[str, float]:
         """Bytes of the arrays of the rank that has most, by what they hold, at the time of a checkpoint."""
         e, K = self._experiment, self._experiment.n_dimensions
-        n, units = e.network.size, e.network.basis.size
+        n, units = e.network.size, e.network.basis.n_units
         local, own_units = ceil(n / self._n_ranks), units if self._by_synapse else ceil(units / self._n_ranks)
         dense = n * own_units if e.network.basis.kind == "dense" else 0
         slow = 2 * units * local if self._by_synapse else K * own_units
@@ -43,7 +43,7 @@ class CodingFootprint:
     def run_file(self) -> float:
         """Bytes of all that is recorded, as ``run.h5`` holds it at the end."""
         e, duration = self._experiment, self._experiment.run.duration_ms
-        network = 8 * (e.network.size * e.n_dimensions + e.network.basis.size * (e.n_dimensions + 1))
+        network = 8 * (e.network.size * e.n_dimensions + e.network.basis.n_units * (e.n_dimensions + 1))
         recorded = self._recorded(duration) + self._spikes(duration) * SPIKE_ON_DISK
         return recorded + network + 20 * DATASET_BYTES + FILE_BYTES
 
@@ -57,7 +57,7 @@ class CodingFootprint:
 
     def _weights(self) -> int:
         e = self._experiment
-        return e.network.basis.size * (e.network.size if self._by_synapse else e.n_dimensions)
+        return e.network.basis.n_units * (e.network.size if self._by_synapse else e.n_dimensions)
 
     def _spikes(self, duration_ms: float) -> float:
         e = self._experiment

@@ -18,7 +18,9 @@ from tests.mpi.coding_bits import RECORDING
 
 Mpirun = Callable[..., Any]
 
-OF_EVERY_KIND = ["factored", "per synapse, sparse, from random weights, with decay", "dense basis", "late and several"]
+OF_EVERY_KIND = [
+    "factored", "per synapse, sparse, from random weights, with decay", "dense basis", "late and several", "ties"
+]
 
 
 def digests(mpirun: Mpirun, ranks: int, steps: int, networks: list[str]) -> list[list[str]]:
@@ -66,7 +68,7 @@ def test_one_file_from_runs_and_resumed_runs(mpirun: Mpirun, tmp_path: Path) -> 
     assert currents.ids.tolist() == [0, 7, 29, 30, 59]
     assert currents.values["slow_E"].shape == (115, 5)
     assert weights.theta is not None
-    assert weights.theta.shape == (8, 40, 2)
+    assert weights.theta.shape == (8, 30, 2)
     assert weights.drift_error is not None
     assert np.isfinite(weights.drift_error[1:]).all()
     assert whole.network()["decoder"].shape == (60, 2)

@@ -112,4 +112,4 @@ def test_learning_that_explodes_ends_with_exit_code_3(mpirun: Callable[..., Any]
     assert done.returncode == 3, done.stdout + done.stderr
     assert "learning_rate_per_s2" in done.stderr
     with h5py.File(tmp_path / "run" / "unhealthy.h5") as file:
-        assert file["coding/theta"].shape == (40, 2)
+        assert file["coding/theta"].shape == (30, 2)

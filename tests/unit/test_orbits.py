@@ -64,7 +64,7 @@ def test_switches_between_lobes_are_counted_once() -> None:
 
 def test_marginal_distance_of_a_shift_is_the_shift() -> None:
     x = np.random.default_rng(2).normal(0.0, 2.0, (20_000, 2))
-    np.testing.assert_allclose(marginal_distances(x + [0.0, 1.0], x), [0.0, 0.5], atol=5e-3)
+    np.testing.assert_allclose(marginal_distances(x + np.array([0.0, 1.0]), x), [0.0, 0.5], atol=5e-3)
 
 
 def test_return_map_tells_a_tent_from_a_constant() -> None:
