@@ -139,7 +139,8 @@ def _of_weights(run: Run, projection: str) -> Iterator[Row]:
         return float(np.sign(w.scale)) * shape_of(w.histogram[-1], w.edges).skewness
 
     def moving() -> Estimate:
-        interval = drift(*weights()[:2])
+        times_ms, means, _ = weights()
+        interval = drift(times_ms, means, max(1, min(BLOCKS, len(means) - 1)))
         return Estimate(1e3 * interval.value, 1e3 * interval.error)
 
     def settled() -> float:
