@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from analysis.convergence import settling_time
 from analysis.currents import moments_over_blocks, net_over_excitation
 from analysis.structure import drift, input_parts, shape_of
 from analysis.verdict import Estimate, number
+from mpi_engine.output.layout import unit_of
 from mpi_engine.output.reader import RunError
 
 if TYPE_CHECKING:
@@ -94,25 +95,26 @@ def _measure(name: str, unit: str, compute: Callable[[], Estimate], nan: str, of
 
 
 def _of_population(run: Run, population: str) -> Iterator[Row]:
+    rates_hz = cache(partial(run.firing_rates_hz, population))
     silent = f"no neuron of {population} fires often enough"
     yield "rate", "Hz", lambda: _in_time(_late(run, population)), ""
-    yield "SD of rates", "Hz", lambda: Estimate(float(run.firing_rates_hz(population).std())), ""
-    yield "silent neurons", "%", lambda: Estimate(100 * float((run.firing_rates_hz(population) == 0).mean())), ""
+    yield "SD of rates", "Hz", lambda: Estimate(float(rates_hz().std())), ""
+    yield "silent neurons", "%", lambda: Estimate(100 * float((rates_hz() == 0).mean())), ""
     yield "CV", "", lambda: _over_neurons(run.cv(population)), silent
     yield "CV2", "", lambda: _over_neurons(run.cv2(population)), silent
     yield "Fano factor", "", lambda: _over_neurons(run.fano(population)), silent
     for variable in ("V", "I_total"):
-        unit = "mV" if variable == "V" else "mV/ms"
-        yield f"mean {variable}", unit, partial(_mean, run, population, variable), ""
-        yield f"SD of {variable} in time", unit, partial(_sd, run, population, variable), ""
+        yield f"mean {variable}", unit_of(variable), partial(_mean, run, population, variable), ""
+        yield f"SD of {variable} in time", unit_of(variable), partial(_sd, run, population, variable), ""
     yield "net over excitation", "", lambda: _net(run, population), f"nothing excites {population}"
     yield "tightness of balance", "", lambda: _over_neurons(run.tightness(population)), "a current does not vary"
 
 
 def _of_pairs(run: Run, a: str, b: str) -> Iterator[Row]:
+    statistics = cache(partial(run.pair_statistics, a, b))
+
     def pairs(value: str) -> Estimate:
-        found = run.pair_statistics(a, b)
-        return Estimate(getattr(found, value), getattr(found, f"{value}_error"))
+        return Estimate(getattr(statistics(), value), getattr(statistics(), f"{value}_error"))
 
     alone, silent = "there is no pair of neurons", "no two neurons fire"
     yield "count covariance", "", lambda: pairs("covariance"), alone
@@ -122,7 +124,8 @@ def _of_pairs(run: Run, a: str, b: str) -> Iterator[Row]:
 
 def _of_weights(run: Run, projection: str) -> Iterator[Row]:
     e = run.experiment
-    unit = "mV" if e.projections[projection].weight_mv is not None else ""
+    p = e.projections[projection]
+    unit = "mV" if p.weight_mv is not None else ""
 
     def last(of: Callable[[], float]) -> Callable[[], Estimate]:
         return lambda: Estimate(of())
@@ -139,22 +142,23 @@ def _of_weights(run: Run, projection: str) -> Iterator[Row]:
         return float(np.sign(w.scale)) * shape_of(w.histogram[-1], w.edges).skewness
 
     def moving() -> Estimate:
-        interval = drift(*weights()[:2])
+        times_ms, means, _ = weights()
+        interval = drift(times_ms, means, max(1, min(BLOCKS, len(means) - 1)))
         return Estimate(1e3 * interval.value, 1e3 * interval.error)
 
     def settled() -> float:
         w = run.weights(projection)
         return 1e-3 * settling_time(w.time_ms, w.mean)
 
+    parts = cache(lambda: input_parts(run, projection, run.start_ms))
     still = "it has not settled, or never was away"
     yield "mean weight", unit, last(lambda: float(weights()[1][-1])), ""
     yield "SD of weights", unit, last(lambda: float(weights()[2][-1])), ""
     yield "skewness of weights", "", last(shape), "all weights are equal"
     yield "drift of mean weight", f"{unit}/s" if unit else "1/s", moving, ""
     yield "settling time", "s", last(settled), still
-    yield "⟨J r⟩/⟨r⟩", unit, last(lambda: input_parts(run, projection, run.start_ms).felt_weight_mv), "no spikes arrive"
-    yield "input by weight-rate covariance", "mV/ms", last(
-        lambda: input_parts(run, projection, run.start_ms).covariance), ""
+    yield "⟨J r⟩/⟨r⟩", unit, last(lambda: parts().felt_weight_mv), "no spikes arrive"
+    yield "input by weight-rate covariance", unit_of(e.variable_of(p.synapse)), last(lambda: parts().covariance), ""
 
 
 def _late(run: Run, population: str, variable: str | None = None) -> Array:
@@ -195,8 +199,8 @@ def _net(run: Run, population: str) -> Estimate:
 def as_table(found: list[Measure]) -> Table:
     """Lay measures out for a terminal."""
     table = Table(box=None, header_style="bold", pad_edge=False, collapse_padding=True)
-    for column, justify in (("", "left"), ("of", "left"), ("value", "right"), ("error", "right"), ("", "left")):
-        table.add_column(column, justify="right" if justify == "right" else "left", no_wrap=bool(column))
+    for column in ("", "of", "value", "error", ""):
+        table.add_column(column, justify="right" if column in ("value", "error") else "left", no_wrap=bool(column))
     for m in found:
         table.add_row(m.name, m.of, number(m.value), number(m.error, 2), m.reason or m.unit)
     return table

@@ -80,8 +80,7 @@ def extrapolation(sizes: Sequence[float], values: ArrayLike, size: float, level:
         Geometric mean over seeds and its limits; the error is relative to it. The limits know of the scatter between
         seeds only: look at `convexity` for whether there is a power law to continue.
     """
-    shifted = [n / size for n in sizes]
-    at = _over_seeds(shifted, values, 1, level)[1]
+    at = _over_seeds([n / size for n in sizes], values, 1, level)[1]
     return Interval(float(np.exp(at.value)), float(np.exp(at.low)), float(np.exp(at.high)), at.error)
 
 
@@ -115,7 +114,7 @@ def _over_seeds(sizes: Sequence[float], values: ArrayLike, degree: int, level: f
 
 def _logarithms(sizes: Sequence[float], values: ArrayLike, fewest: int) -> tuple[Array, Array]:
     x, y = _checked(sizes, values, fewest)
-    for size, seeds in zip(sizes, y, strict=True):
+    for size, seeds in zip(x, y, strict=True):
         if np.any(seeds <= 0):
             raise ValueError(f"a value at N = {size:g} is {seeds.min():.3g}: it has no logarithm; measure for longer")
     return np.log(x), np.log(y)
@@ -126,7 +125,7 @@ def _checked(sizes: Sequence[float], values: ArrayLike, fewest: int) -> tuple[Ar
     if y.ndim != 2 or len(y) != len(x):
         raise ValueError(f"values of shape {y.shape} do not fit {len(x)} sizes; give [sizes, seeds]")
     if len(np.unique(x)) < fewest:
-        raise ValueError(f"sizes = {list(sizes)}: at least {fewest} different ones are needed; add sizes")
+        raise ValueError(f"sizes = {x.tolist()}: at least {fewest} different ones are needed; add sizes")
     if not np.isfinite(y).all():
         raise ValueError(f"{np.count_nonzero(~np.isfinite(y))} values are not finite; leave out what failed")
     return x, y

@@ -18,9 +18,12 @@ RNG = np.random.default_rng(9)
 RATE_HZ, CORRELATION, JITTER_MS, DELAY_MS, DURATION_MS = 20.0, 0.5, 4.0, 8.0, 400_000.0
 SIZES = {"a": 6, "b": 4}
 
+Trains = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Times [ms] and ids of each population's spikes."""
+
 
 @pytest.fixture(scope="module")
-def trains() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+def trains() -> Trains:
     """Each train has half of the spikes of one mother train, jittered; those of b come 8 ms later."""
     mother = RNG.uniform(0, DURATION_MS, RNG.poisson(1e-3 * RATE_HZ / CORRELATION * DURATION_MS))
     found = {}
@@ -32,11 +35,11 @@ def trains() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return found
 
 
-def bins(trains: dict[str, tuple[np.ndarray, np.ndarray]], name: str, bin_ms: float = 1.0) -> BinnedSpikes:
+def bins(trains: Trains, name: str, bin_ms: float = 1.0) -> BinnedSpikes:
     return binned(*trains[name], SIZES[name], 0.0, DURATION_MS, bin_ms)
 
 
-def test_covariance_of_jittered_copies_is_a_gaussian_at_their_delay(trains) -> None:  # type: ignore[no-untyped-def]
+def test_covariance_of_jittered_copies_is_a_gaussian_at_their_delay(trains: Trains) -> None:
     """C(u) = c r N(u; delay, 2 sigma^2), b after a being a negative lag."""
     for second, delay in ((None, 0.0), ("b", -DELAY_MS)):
         lags, found = cross_covariance(bins(trains, "a"), None if second is None else bins(trains, second), 60.0)
@@ -50,7 +53,7 @@ def test_covariance_of_jittered_copies_is_a_gaussian_at_their_delay(trains) -> N
         assert lags[np.argmax(found)] == pytest.approx(delay, abs=2.0)
 
 
-def test_covariance_sums_to_that_of_counts(trains) -> None:  # type: ignore[no-untyped-def]
+def test_covariance_sums_to_that_of_counts(trains: Trains) -> None:
     """Count covariance in windows T is the sum over lags of (T - |u|) C(u), of all windows alike."""
     window_ms, bin_ms = 40.0, 2.0
     lags, found = cross_covariance(bins(trains, "a", bin_ms), max_lag_ms=window_ms)
@@ -59,7 +62,7 @@ def test_covariance_sums_to_that_of_counts(trains) -> None:  # type: ignore[no-u
     assert pair_statistics(counts).covariance == pytest.approx(expected, rel=0.05)
 
 
-def test_spectrum_of_jittered_copies(trains) -> None:  # type: ignore[no-untyped-def]
+def test_spectrum_of_jittered_copies(trains: Trains) -> None:
     """S(f) = c r exp(-4 pi^2 f^2 sigma^2), with the phase of the delay."""
     resolution_hz = 2.5
     windows = DURATION_MS * 1e-3 * resolution_hz
@@ -76,7 +79,7 @@ def test_spectrum_of_jittered_copies(trains) -> None:  # type: ignore[no-untyped
         assert f[-1] == pytest.approx(500.0)
 
 
-def test_two_trains_are_seen_as_by_elephant(trains) -> None:  # type: ignore[no-untyped-def]
+def test_two_trains_are_seen_as_by_elephant(trains: Trains) -> None:
     stop_ms = 20_000.0
     single = []
     for name in SIZES:
@@ -100,7 +103,7 @@ def test_two_trains_are_seen_as_by_elephant(trains) -> None:  # type: ignore[no-
     np.testing.assert_allclose(power.real[1:-1], one_sided[1:-1] / 2, rtol=1e-9)
 
 
-def test_independent_trains_have_none(trains) -> None:  # type: ignore[no-untyped-def]
+def test_independent_trains_have_none(trains: Trains) -> None:
     times, ids = trains["a"]
     moved = (times + 50_000.0 * ids) % DURATION_MS
     control = binned(moved, ids, SIZES["a"], 0.0, DURATION_MS, 1.0)
@@ -110,7 +113,7 @@ def test_independent_trains_have_none(trains) -> None:  # type: ignore[no-untype
     assert np.abs(covariance).mean() < 1.2 * error
 
 
-def test_a_neuron_alone_has_no_partner_and_other_bins_no_pairs(trains) -> None:  # type: ignore[no-untyped-def]
+def test_a_neuron_alone_has_no_partner_and_other_bins_no_pairs(trains: Trains) -> None:
     alone = binned(np.array([1.0, 5.0]), np.zeros(2, int), 1, 0.0, 100.0, 1.0)
     assert np.isnan(cross_covariance(alone, max_lag_ms=10.0)[1]).all()
     assert np.isnan(cross_spectrum(alone, resolution_hz=50.0)[1]).all()
