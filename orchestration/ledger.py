@@ -78,7 +78,8 @@ class _Holder:
         if self.host != socket.gethostname():
             return silent_s() < SILENT_S
         try:
-            return bool(abs(psutil.Process(self.pid).create_time() - self.since) < 1.0)
+            process = psutil.Process(self.pid)
+            return abs(process.create_time() - self.since) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False
 
