@@ -179,7 +179,7 @@ def what_is_in(path: Path) -> str:
     if (path / EXPERIMENT_FILE).exists():
         return f"holds a run that has not finished; go on with it: steelyard resume {path}"
     if any(entry.name not in (_LOCK, _TAKEOVER, _PARENT) and entry.name[0] != "." for entry in path.iterdir()):
-        return "is not empty; name another with -o"
+        return "is not empty; name another directory with -o"
     return ""
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from mpi4py import MPI
 import numpy as np
 from mpi_engine.output.layout import Record, text
-from mpi_engine.output.writers import choose_writer
+from mpi_engine.output.writers import WriteError, choose_writer
 comm = MPI.COMM_WORLD
 assert comm.size == 3
 writer = choose_writer(comm, sys.argv[2])
@@ -88,7 +88,11 @@ def test_a_full_disk_ends_the_job(mpirun: MpiRun, tmp_path: Path, writer: str) -
 import resource
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 values = np.ones((1, 10_000))
-writer.write(path, [Record("/x", (3, 10_000), values.dtype, True, start=(comm.rank, 0), values=values)], {{}})
+try:
+    writer.write(path, [Record("/x", (3, 10_000), values.dtype, True, start=(comm.rank, 0), values=values)], {{}})
+except WriteError as error:
+    sys.stderr.write(f"{{error}}\\n")     # at once: another rank's abort may cut it short
+    comm.Abort(4)
 """
     finished = mpirun(3, "-m", "mpi4py", "-c", code, tmp_path, writer)
     assert finished.returncode != 0

@@ -346,12 +346,14 @@ def test_bad_command(arguments: list[str], word: str, good: Path, tmp_path: Path
     assert list(tmp_path.iterdir()) == [good]
 
 
-@pytest.mark.parametrize("content", ["experiment.toml", "notes.txt"])
-def test_directory_is_taken(content: str, good: Path, tmp_path: Path, steelyard) -> None:
+@pytest.mark.parametrize(
+    ("content", "remedy"), [("experiment.toml", "steelyard resume taken"), ("notes.txt", "name another directory")]
+)
+def test_directory_is_taken(content: str, remedy: str, good: Path, tmp_path: Path, steelyard) -> None:
     directory = tmp_path / "taken"
     directory.mkdir()
     (directory / content).write_text("mine")
-    refused(steelyard("run", good.name, "-n", "2", "-o", "taken"), "-o = taken", "directory")
+    refused(steelyard("run", good.name, "-n", "2", "-o", "taken"), "-o = taken", remedy)
     assert [path.read_text() for path in directory.iterdir()] == ["mine"]
 
 
