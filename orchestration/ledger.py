@@ -159,7 +159,8 @@ class Ledger:
         try:
             path.hardlink_to(temporary)
         except FileExistsError:
-            return None
+            if temporary.stat().st_nlink == 1:    # over NFS a link may be made, and then be reported as there before
+                return None
         finally:
             temporary.unlink()
         return Claim(path, holder)
