@@ -173,7 +173,7 @@ def _judge(code: int, asked: bool, run_file: Path, noise: IO[bytes]) -> tuple[St
         return State.FAILED, _last_words(noise)
     if asked:
         return State.STOPPED, "ended at once, as asked"
-    if code > 128:
+    if code - 128 in set(signal.Signals):    # a launcher has codes of its own up there
         return State.STOPPED, f"killed by {signal.Signals(code - 128).name}"
     return State.STOPPED, f"code {code}: {_last_words(noise)}"
 

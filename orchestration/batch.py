@@ -16,6 +16,7 @@ from types import FrameType
 from rich.console import Console
 
 from mpi_engine.experiment import ExperimentError, Problem, load_experiment
+from mpi_engine.output.checkpoints import last_checkpoint
 from mpi_engine.run.directory import EXPERIMENT_FILE, living_holder
 from mpi_engine.run.walltime import parse_duration
 from mpi_engine.run.watcher import STOP_COMMAND, STOP_FILE
@@ -31,6 +32,7 @@ _FORMER_S = 120.0
 
 _console = Console(soft_wrap=True)
 _errors = Console(stderr=True, soft_wrap=True)
+
 
 def main() -> int:
     """Run what the command line asks for; the exit code is the engine's, or 75 if this job has been requeued."""
@@ -167,11 +169,6 @@ def _requeue_if_stopped(
     return code
 
 
-def last_checkpoint(directory: Path) -> int:
-    """Step of the last checkpoint of a run; -1 before the first."""
-    return max((int(path.stem) for path in directory.glob("checkpoint/*.h5") if path.stem.isdigit()), default=-1)
-
-
 def _wait_while(former_goes_on: Callable[[], bool]) -> None:
     """Wait until an earlier life of this job, on another node perhaps, is known to be over."""
     deadline = time.monotonic() + _FORMER_S
@@ -191,13 +188,15 @@ def submit(arguments: argparse.Namespace) -> int:
     command = [sys.executable, "-m", "orchestration.batch", *arguments.command]
     log = arguments.directory.parent / f"{arguments.directory.name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
+    pattern = str(log).replace("%", "%%")
     options = [f"--ntasks={arguments.ranks}", "--job-name=steelyard", "--requeue", "--open-mode=append",
-               f"--output={log}", "--signal=B:USR1@120", f"--wrap=exec {shlex.join(command)}"]
+               f"--output={pattern}", "--signal=B:USR1@120", f"--wrap=exec {shlex.join(command)}"]
     job = slurm.submit([], options)
     say(_errors, f"job {job}; its log is {log}")
 
     def stop(number: int, _frame: FrameType | None) -> None:
-        if number == signal.SIGUSR1 and slurm.find_job(job).state == "RUNNING":
+        has_begun = (arguments.directory / EXPERIMENT_FILE).exists()
+        if number == signal.SIGUSR1 and has_begun and slurm.find_job(job).state == "RUNNING":
             (arguments.directory / STOP_FILE).touch()    # and not a signal, upon which the job would be requeued
         else:
             slurm.cancel(job)

@@ -16,7 +16,6 @@ from mpi_engine.output.reader import RunError, open_run
 from mpi_engine.run.walltime import parse_duration
 from orchestration import doctor as health
 from orchestration import inspection, progress, stopping, sweep_cli
-from orchestration import plan as planning
 from orchestration.launcher import Launcher, Outcome, prepare, prepare_resume
 
 app = typer.Typer(help="Distributed simulation of plastic, correlated, balanced spiking networks.")
@@ -63,6 +62,8 @@ def plan(
     overrides: Overrides = None,
 ) -> None:
     """Reckon the memory, disk and time of a run, and how many ranks pay; it is tried for a moment."""
+    from orchestration import plan as planning  # noqa: PLC0415  (compilers take a second to import)
+
     planning.show(planning.make_plan(file, ranks, overrides or ()), file, overrides or (), _console)
 
 

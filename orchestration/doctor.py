@@ -23,7 +23,7 @@ from rich.text import Text
 from orchestration.launcher import Engine, count_cores, find_mpirun
 
 _TEST_RANKS = 2
-_TEST_TIMEOUT_S = 60
+_TEST_TIMEOUT_S = 300
 
 # Runs as a program of its own, on several ranks: this process knows no MPI.
 _TEST = """

@@ -10,27 +10,37 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from types import FrameType
 
 from distributed import Client, Future
 
 from mpi_engine.experiment import ExperimentError, Problem
+from mpi_engine.output.checkpoints import last_checkpoint
 from orchestration.attempt import EnginesEnd, Order, attempt
 from orchestration.cluster import RESOURCE, runs_at_once
-from orchestration.launcher import STOPPING_SIGNALS, Outcome, read_status
-from orchestration.ledger import Entry, Ledger, State
+from orchestration.launcher import STOPPING_SIGNALS, Outcome
+from orchestration.ledger import UNTRIED, Entry, Ledger, State
 from orchestration.sweep import Member, Sweep
 from orchestration.tally import STOP_WORDS, Tally
 
 MOST_RETRIES = 3
-"""So often a run is attempted again in one go when what failed was not the run."""
+"""So often in a row a run is attempted again that has stopped no further than it was."""
 
 _FEWEST_WAITING = 16
 _LOOK_S = 0.5
 
 Show = Callable[[Tally], None]
+
+
+@dataclass(frozen=True)
+class _Flight:
+    """A task for an attempt at a run, and the run's last checkpoint before."""
+
+    member: Member
+    future: Future[None]
+    step: int
 
 
 class Ensemble:
@@ -56,10 +66,9 @@ class Ensemble:
         self._entries: dict[str, Entry] = {}
         self._tally = Tally(sweep, self._entries)
         self._waiting: deque[Member] = deque()
-        self._in_flight: dict[str, tuple[Member, Future[None]]] = {}
+        self._in_flight: dict[str, _Flight] = {}
         self._elsewhere: dict[str, Member] = {}
         self._retries: Counter[str] = Counter()
-        self._steps: dict[str, int] = {}
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._numbers = count()
         self._at_once = 0
@@ -129,7 +138,7 @@ class Ensemble:
 
     def _sort(self, member: Member, retry: bool = False) -> None:
         """Decide what to do with a run from what the ledger says of it."""
-        state = self._entries.get(member.id, Entry()).state
+        state = self._entries.get(member.id, UNTRIED).state
         if state == State.RUNNING:
             self._elsewhere[member.id] = member
         elif state in (State.PENDING, State.STOPPED) or (state == State.FAILED and retry):
@@ -145,12 +154,13 @@ class Ensemble:
                 self._note(member, Entry(State.FAILED, 0, str(error)))
                 continue
             key = ("attempt", member.id, self._name, next(self._numbers))    # a tuple: for Dask all are of one kind
+            step = self._step(member)
             future = self._client.submit(self._task, order, key=key, resources={RESOURCE: order.ranks}, pure=False)
-            self._in_flight[member.id] = member, future
+            self._in_flight[member.id] = _Flight(member, future, step)
             future.add_done_callback(lambda _, ended=member.id: self._ended.put(ended))
 
     def _order(self, member: Member) -> Order:
-        after = self._entries.get(member.id, Entry()).attempt
+        after = self._entries.get(member.id, UNTRIED).attempt
         return Order.of(self._sweep, member, after, self._name, self._cancellation)
 
     def _settle_ended(self) -> None:
@@ -162,25 +172,21 @@ class Ensemble:
 
     def _settle(self, ident: str) -> None:
         """See what has become of a run whose task has ended, and have it attempted again if that was not its fault."""
-        member, future = self._in_flight.pop(ident)
+        flight = self._in_flight.pop(ident)
+        member, future = flight.member, flight.future
         entry = self._ledger.read(ident)
         if entry.state == State.PENDING and not self._requests:    # not even the ledger was written
             reason = str(future.exception()) if future.status == "error" else "its worker did not begin"
             entry = replace(entry, state=State.STOPPED, reason=reason)
         self._note(member, entry)
-        if entry.state == State.STOPPED and not self._came_further(member, entry):
-            self._retries[ident] += 1
+        if entry.state == State.STOPPED:
+            came_further = self._step(member) > flight.step
+            self._retries[ident] = 0 if came_further else self._retries[ident] + 1
         if self._retries[ident] <= MOST_RETRIES:
             self._sort(member)
 
-    def _came_further(self, member: Member, entry: Entry) -> bool:
-        """Whether a run stopped by itself at a later step than the last time: it may do so as often as it likes."""
-        if entry.code != Outcome.STOPPED:
-            return False
-        step = read_status(self._sweep.run_directory(member)).get("step", 0)
-        before = self._steps.get(member.id, 0)
-        self._steps[member.id] = step
-        return bool(step > before)
+    def _step(self, member: Member) -> int:
+        return last_checkpoint(self._sweep.run_directory(member))
 
     def _note(self, member: Member, entry: Entry) -> None:
         self._entries[member.id] = entry

@@ -358,10 +358,10 @@ class Engine:
 
     def _kill_session(self) -> None:
         """Kill mpirun and the ranks: each of these leads a process group of its own, and outlives a killed mpirun."""
-        for process in psutil.process_iter():
-            with suppress(ProcessLookupError, psutil.Error):
-                if os.getsid(process.pid) == self._process.pid:
-                    process.kill()
+        for pid in psutil.pids():
+            with suppress(OSError):
+                if os.getsid(pid) == self._process.pid:
+                    os.kill(pid, signal.SIGKILL)
 
     def __enter__(self) -> Self:
         return self

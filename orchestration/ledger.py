@@ -21,6 +21,8 @@ from typing import Any
 
 import psutil
 
+from mpi_engine.run.directory import is_alive
+
 SILENT_S = 60.0
 """An attempt on another host that has given no sign of life for so long [s] is dead."""
 
@@ -60,6 +62,10 @@ class Entry:
     code: int | None = None
 
 
+UNTRIED = Entry()
+"""What is known of a run that the ledger does not know."""
+
+
 @dataclass(frozen=True)
 class _Holder:
     """A process that holds a claim, told from another one of the same number by its start."""
@@ -75,13 +81,7 @@ class _Holder:
         return cls(socket.gethostname(), os.getpid(), psutil.Process().create_time(), job)
 
     def lives(self, silent_s: Callable[[], float]) -> bool:
-        if self.host != socket.gethostname():
-            return silent_s() < SILENT_S
-        try:
-            process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.since) < 1.0 and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        return is_alive(self.pid, self.since) if self.host == socket.gethostname() else silent_s() < SILENT_S
 
 
 class Claim:
@@ -100,8 +100,11 @@ class Claim:
 
     def end(self, state: State, reason: str = "", code: int | None = None) -> None:
         """Say what has become of the run."""
-        temporary = _write_aside(self._path, self._holder, state, reason, code)
-        temporary.replace(self._path)
+        try:
+            _write_aside(self._path, self._holder, state, reason, code).replace(self._path)
+        except OSError:
+            os.truncate(self._path, 0)    # which takes no space: nobody shall wait for this run
+            raise
 
 
 class Ledger:
@@ -133,7 +136,7 @@ class Ledger:
         attempt = 0
         while self._path(member, attempt + 1).exists():
             attempt += 1
-        return self._read(member, attempt) if attempt else Entry()
+        return self._read(member, attempt) if attempt else UNTRIED
 
     def claim(self, member: str, after: int) -> Claim | None:
         """Claim a run for an attempt by this process.
@@ -156,7 +159,8 @@ class Ledger:
         try:
             path.hardlink_to(temporary)
         except FileExistsError:
-            return None
+            if temporary.stat().st_nlink == 1:    # over NFS a link may be made, and then be reported as there before
+                return None
         finally:
             temporary.unlink()
         return Claim(path, holder)
@@ -191,11 +195,11 @@ class Ledger:
         path = f"{self._directory}/{member}.{attempt}.json"
         try:
             with open(path, "rb") as file:    # noqa: PTH123  (there may be ten thousand, and a Path takes its time)
-                record: dict[str, Any] = json.load(file)
+                record: dict[str, Any] = json.loads(file.read())
             holder = _Holder(**record["holder"])
             entry = Entry(State(record["state"]), attempt, record["reason"], record["code"])
         except (ValueError, KeyError, TypeError):
-            return Entry(State.STOPPED, attempt, f"{path} is damaged")
+            return Entry(State.STOPPED, attempt, f"{path} is damaged, or the disk was full")
         if entry.state == State.RUNNING and not holder.lives(lambda: time.time() - Path(path).stat().st_mtime):
             return Entry(State.STOPPED, attempt, f"lost: its process {holder.pid} on {holder.host} is gone")
         if entry.state == State.DONE and not os.path.exists(f"{self._runs}/{member}/run.h5"):    # noqa: PTH110

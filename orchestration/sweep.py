@@ -244,7 +244,7 @@ def _problems(given: dict[str, Any]) -> Iterator[Problem]:
     if not isinstance(given.get("grid", {}), dict):
         yield Problem("grid", repr(given["grid"]), "must be a table, with a list of values for each key")
         return
-    if not isinstance(given.get("zip", []), list):
+    if not isinstance(given.get("zip", []), list) or not all(isinstance(entry, dict) for entry in given.get("zip", [])):
         yield Problem("zip", "", "write [[zip]], once for each group of keys that change together")
         return
     keys: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +57,7 @@ def plan(file: SweepFile) -> None:
 
 @app.command()
 def run(file: SweepFile, on: On = "local", slots: Slots = None) -> None:
-    """Run what is not done; again after a stop or a change. Exit code 1: some failed; 75: stopped, run it again."""
+    """Run what is not done; again after a stop or a change. Exit code 75: stopped, run it again; 1: some failed."""
     raise typer.Exit(drive(file, on, slots, retry=False))
 
 
@@ -117,11 +118,16 @@ def drive(file: Path, on: str, slots: int | None, retry: bool) -> int:
     for line in tally.list_unfinished():
         say(_errors, line)
     _say(str(tally))
-    counts = tally.counts
-    if counts[State.FAILED]:
-        say(_errors, f"{counts[State.FAILED]} failed; mend the cause, then: steelyard sweep retry {file}")
-        return SOME_FAILED
-    return Outcome.DONE if counts[State.DONE] == counts.total() else Outcome.STOPPED
+    if failed := tally.counts[State.FAILED]:
+        say(_errors, f"{failed} failed; mend the cause, then: steelyard sweep retry {file}")
+    return exit_code(tally.counts)
+
+
+def exit_code(counts: Counter[State]) -> int:
+    """Say how a sweep has ended: a stop comes before a failure, for the command is then to be given again."""
+    if counts[State.DONE] + counts[State.FAILED] < counts.total():
+        return Outcome.STOPPED
+    return SOME_FAILED if counts[State.FAILED] else Outcome.DONE
 
 
 def _tally(sweep: Sweep) -> Tally:
@@ -153,9 +159,9 @@ class _Lines:
         if tally.requests != self._requests:
             self._requests = tally.requests
             say(_errors, STOP_WORDS[min(self._requests, len(STOP_WORDS)) - 1])
-        if time.monotonic() >= self._next_s and str(tally).partition(";")[0] != self._line:
-            self._line = str(tally).partition(";")[0]
-            _say(str(tally))
+        if time.monotonic() >= self._next_s and (line := str(tally)).partition(";")[0] != self._line:
+            self._line = line.partition(";")[0]
+            _say(line)
             self._next_s = time.monotonic() + _LINE_S
 
 

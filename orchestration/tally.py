@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from orchestration.ledger import Entry, State
+from orchestration.ledger import UNTRIED, Entry, State
 from orchestration.progress import clock
 from orchestration.sweep import Sweep
 
@@ -51,13 +51,13 @@ class Tally:
     @property
     def counts(self) -> Counter[State]:
         """Number of runs in each state."""
-        return Counter(self._entries.get(member.id, Entry()).state for member in self._sweep.members)
+        return Counter(self._entries.get(member.id, UNTRIED).state for member in self._sweep.members)
 
     def list_unfinished(self) -> list[str]:
         """Say of each run that has failed or stopped why, a line each."""
         lines = []
         for member in self._sweep.members:
-            entry = self._entries.get(member.id, Entry())
+            entry = self._entries.get(member.id, UNTRIED)
             if entry.state in (State.FAILED, State.STOPPED):
                 lines.append(f"{entry.state}: {member}: {entry.reason}")
         return lines

@@ -351,5 +351,5 @@ class Experiment(Part):
         left_out: Any = {"title": True, "seed": True, "inputs": paths, "effective_time_constant": {"run"}}
         left_out["run"] = {key for key in Run.model_fields if key.startswith("checkpoint_")}
         rest = tomli_w.dumps(self.model_dump(exclude_none=True, exclude=left_out))
-        texts = (f"{tomli_w.dumps({'seed': seed.model_dump()})}\n{rest}" for seed in seeds)
-        return [hashlib.sha256(text.encode()).hexdigest() for text in texts]
+        heads = ("".join(f"{part} = {value}\n" for part, value in seed) for seed in seeds)
+        return [hashlib.sha256(f"[seed]\n{head}\n{rest}".encode()).hexdigest() for head in heads]

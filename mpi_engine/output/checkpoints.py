@@ -75,6 +75,12 @@ def checkpoints(run_dir: Path) -> list[Path]:
     return sorted((run_dir / CHECKPOINTS).glob("[0-9]*.h5"))
 
 
+def last_checkpoint(run_dir: Path) -> int:
+    """Step of the last checkpoint of a run, damaged or not; -1 before the first."""
+    paths = checkpoints(run_dir)
+    return int(paths[-1].stem) if paths else -1
+
+
 def write_checkpoint(
     writer: Writer, run_dir: Path, step: int, experiment: Experiment, build: str, state: Sequence[Record]
 ) -> Path:

@@ -197,13 +197,18 @@ def living_holder(path: Path) -> str:
         return "" if _age_s(path / _LOCK) > _SILENT_S else "an unknown job"
     name = f"process {pid} on {host}" + (f", job {holder['job']}" if holder.get("job") else "")
     if host == socket.gethostname():
-        with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(pid)
-            if abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE:
-                return name
-        return ""
+        return name if is_alive(pid, started) else ""
     ages = [_age_s(path / file) for file in (_STATUS, _LOCK)]
     return name if min(ages) <= _SILENT_S else ""
+
+
+def is_alive(pid: int, started: float) -> bool:
+    """Whether a process of this host, by its number and start [s since 1970], is there and not a zombie."""
+    try:
+        process = psutil.Process(pid)
+        return bool(abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _age_s(path: Path) -> float:

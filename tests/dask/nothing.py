@@ -1,6 +1,8 @@
-"""A run that does nothing, to see what is around it."""
+"""Runs that do nothing, to see what is around them."""
 
 from __future__ import annotations
+
+import signal
 
 from orchestration.attempt import Order
 from orchestration.launcher import Engine
@@ -16,3 +18,18 @@ def nothing(order: Order) -> None:
         code = engine.wait(600)
     (order.run_directory / "run.h5").touch()
     claim.end(State.DONE, code=code)
+
+
+def killed_six_times(order: Order) -> None:
+    """Write another checkpoint and be killed, as it were."""
+    claim = Ledger(order.directory).claim(order.member, order.after)
+    if claim is None:
+        return
+    checkpoints = order.run_directory / "checkpoint"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    if (step := len(list(checkpoints.iterdir()))) < 6:
+        (checkpoints / f"{step:012d}.h5").touch()
+        claim.end(State.STOPPED, "killed by SIGKILL", 128 + signal.SIGKILL)
+        return
+    (order.run_directory / "run.h5").touch()
+    claim.end(State.DONE, code=0)

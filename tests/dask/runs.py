@@ -42,6 +42,10 @@ class Runs:
         told = driver.communicate(timeout=PATIENCE_S)[0]
         return driver.returncode, told
 
+    def wait_until_told(self, driver: subprocess.Popen[str], words: str) -> None:
+        assert driver.stdout is not None
+        assert any(words in line for line in iter(driver.stdout.readline, "")), "the driver ended"
+
     def wait_until_one_runs(self) -> Member:
         """Wait until the steps of a run go on, and name it."""
         before = {member.id: self.step(member) for member in self.sweep.members}

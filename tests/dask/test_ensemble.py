@@ -18,7 +18,7 @@ from orchestration import cluster
 from orchestration.cluster import open_client, runs_at_once
 from orchestration.ensemble import Ensemble
 from orchestration.ledger import Ledger, State
-from tests.dask.nothing import nothing
+from tests.dask.nothing import killed_six_times, nothing
 from tests.dask.runs import PATIENCE_S, Runs, kill, processes_with, wait_for, worker_of
 
 pytestmark = pytest.mark.timeout(2 * PATIENCE_S)
@@ -72,6 +72,8 @@ def test_stops_and_two_drivers_at_once(write: Callable[..., Runs], tmp_path: Pat
     assert list((runs.sweep.run_directory(stopped) / "checkpoint").glob("*.h5"))
 
     two = [runs.start(), runs.start()]
+    for driver in two:
+        runs.wait_until_told(driver, " done, ")    # it drives, and would go on without the next command
     runs.wait_until_one_runs()
     assert runs.type("cancel")[0] == 0
     assert [driver.wait(PATIENCE_S) for driver in two] == [75, 75], [driver.communicate() for driver in two]
@@ -159,6 +161,15 @@ def test_an_engine_that_cannot_be_started_is_tried_a_few_times(
     assert tally.counts == {State.STOPPED: 2}
     assert {entry.attempt for entry in Ledger(runs.sweep.directory).survey().values()} == {4}
     assert all("NotADirectoryError" in line or "FileExistsError" in line for line in tally.list_unfinished())
+
+
+def test_a_run_that_comes_further_each_time_is_tried_as_often_as_it_takes(
+    client: Client, write: Callable[..., Runs]
+) -> None:
+    runs = write("seeds = 1\nranks = 2")
+    tally = Ensemble(runs.sweep, client, killed_six_times).run(lambda _: None)
+    assert tally.counts == {State.DONE: 1}
+    assert Ledger(runs.sweep.directory).read(runs.sweep.members[0].id).attempt == 7
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import resource
 import signal
 import time
 from pathlib import Path
@@ -86,10 +87,29 @@ def test_the_run_of_a_killed_process_is_stopped(tmp_path: Path) -> None:
     assert ledger.read("a").state == State.RUNNING
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
-    process.join(600)
-    entry = ledger.read("a")
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    entry = ledger.read("a")    # of a zombie, which nobody may ever wait for
     assert (entry.state, entry.attempt) == (State.STOPPED, 1)
     assert f"its process {process.pid}" in entry.reason
+    process.join(600)
+    assert ledger.read("a") == entry
+
+
+def test_on_a_full_disk_nobody_waits_for_the_run(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    claim = ledger.claim("a", after=0)
+    assert claim is not None
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))    # no file may grow
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            claim.end(State.DONE, code=0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    entry = ledger.read("a")
+    assert entry.state == State.STOPPED
+    assert "the disk was full" in entry.reason
+    assert ledger.claim("a", after=entry.attempt) is not None
 
 
 @pytest.mark.parametrize(("silent_s", "state"), [(SILENT_S / 4, State.RUNNING), (SILENT_S * 1.5, State.STOPPED)])

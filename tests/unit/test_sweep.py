@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import pytest
 import tomli_w
 
 from mpi_engine.experiment import ExperimentError, load_experiment, parse_experiment
+from orchestration.ledger import State
 from orchestration.sweep import ID_DIGITS, read_sweep
+from orchestration.sweep_cli import exit_code
 from tests.unit.test_stimulus import write_spikes
 
 Table = dict[str, Any]
@@ -116,6 +119,7 @@ def test_a_file_that_changes_after_reading_is_noticed(write: Callable[[str], Pat
         ('experiment = "base.toml"\nseeds = 2\n[grid]\n"run.dt_ms" = []', ["grid.run.dt_ms = []: has no values"]),
         ('experiment = "base.toml"\nseeds = 2\n[grid]', ["grid: is empty"]),
         ('experiment = "base.toml"\n[zip]\ntitle = ["a"]', ["zip: write [[zip]]"]),
+        ('experiment = "base.toml"\nzip = [1, 2]', ["zip: write [[zip]]"]),
         ('experiment = "base.toml"\n[[zip]]\ntitle = ["a"]\nseed = [1, 2]', ["zip[0] = {'title': 1, 'seed': 2}: the"]),
         ('experiment = "base.toml"\nseeds = 2\n[grid]\nseed.noise = [1]', ["seed: is varied twice (see seed.noise)"]),
         ('experiment = "none.toml"\nseeds = 2', ["experiment = ", "none.toml: does not exist; check the path"]),
@@ -137,6 +141,19 @@ def test_mistakes(write: Callable[[str], Path], text: str, lines: list[str]) -> 
     assert all(line.startswith(f"{path}: ") for line in message.splitlines())
     for line in lines:
         assert line in message
+
+
+@pytest.mark.parametrize(
+    ("counts", "code"),
+    [
+        ({State.DONE: 2}, 0),
+        ({State.DONE: 1, State.FAILED: 1}, 1),
+        ({State.DONE: 1, State.STOPPED: 1}, 75),
+        ({State.FAILED: 1, State.PENDING: 1}, 75),    # or a batch job would leave the pending one
+    ],
+)
+def test_exit_codes(counts: dict[State, int], code: int) -> None:
+    assert exit_code(Counter(counts)) == code
 
 
 def test_the_name_of_a_sweep_file(write: Callable[..., Path]) -> None:
