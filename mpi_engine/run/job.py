@@ -224,7 +224,8 @@ class Job:
         try:
             self._advance(simulation)
         except UnhealthyError as verdict:
-            log.error("%s", verdict)     # first, for a full disk may have no room for the state
+            if self._ranks.is_first:     # before the state, for which a full disk may have no room
+                log.error("%s", verdict)
             if self._unsealed_from < simulation.step:
                 self._seal(simulation)
             write_dump(self._writer, self._directory, simulation, verdict)
