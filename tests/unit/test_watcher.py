@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -81,8 +82,10 @@ def test_signals_that_were_kept_waiting_are_so_again() -> None:
 def test_signals_that_come_together_are_one_request(simulation: SimpleNamespace) -> None:
     with Watcher(None, Ranks()) as watcher:
         watcher.enter("running", simulation)
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGUSR1)     # would end this process, were it another request
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        for number in (signal.SIGTERM, signal.SIGUSR1):     # the latter would end this process, were it another request
+            signal.pthread_kill(threading.get_ident(), number)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         assert reached(lambda: simulation.exchange.status[0] == STOP)
 
 
