@@ -12,6 +12,7 @@ import time
 import traceback
 from dataclasses import asdict
 from pathlib import Path
+from typing import NoReturn
 
 from mpi_engine.experiment import ExperimentError, load_experiment
 from mpi_engine.network.ranks import LaunchError, Ranks, launched_size
@@ -24,6 +25,9 @@ _PR_SET_PDEATHSIG = 1
 
 _FIRST_SPEAKS_S = 1.0
 """Time [s] that other ranks wait before they say why they fail: where all fail alike, rank 0 has ended them then."""
+
+_TOGETHER_S = 5.0
+"""Ranks that have not failed so long [s] after one has will not: they wait for it elsewhere."""
 
 
 def main() -> int:
@@ -42,20 +46,16 @@ def main() -> int:
     try:
         ranks = Ranks.world()
     except LaunchError as error:
-        _complain(error)
+        _say(_told(error))
         return WRONG
     _set_up_log(ranks)
     try:
         code = _do(arguments, ranks)
-        hold_signals()     # one that comes late must not change the exit code
         ranks.meet("the end")
         return code
     except Exception:
-        if not ranks.is_first:
-            time.sleep(_FIRST_SPEAKS_S)
-        print(f"steelyard: rank {ranks.rank} of {ranks.size} failed\n{traceback.format_exc()}", file=sys.stderr,
-              flush=True)
-        ranks.abort(BUG)
+        told = f"steelyard: rank {ranks.rank} of {ranks.size} failed\n{traceback.format_exc()}"
+        _abort(told, BUG, ranks)
 
 
 def _do(arguments: argparse.Namespace, ranks: Ranks) -> int:
@@ -68,13 +68,14 @@ def _do(arguments: argparse.Namespace, ranks: Ranks) -> int:
     actions = {"run": _run, "resume": _resume, "branch": _branch, "calibrate": _calibrate}
     try:
         return actions[arguments.command](arguments, ranks)
-    except WriteError as error:
-        _complain(error)
-        ranks.abort(DAMAGED)     # the other ranks wait for this one
     except (ExperimentError, DirectoryError, LaunchError, RunError, UnhealthyError) as error:
+        code = DAMAGED if isinstance(error, RunError) else UNHEALTHY if isinstance(error, UnhealthyError) else WRONG
+        # a file that could not be written may be half closed
+        if isinstance(error, WriteError) or not ranks.arrive(_TOGETHER_S):
+            _abort(_told(error), code, ranks)
         if ranks.is_first:
-            _complain(error)
-        return DAMAGED if isinstance(error, RunError) else UNHEALTHY if isinstance(error, UnhealthyError) else WRONG
+            _say(_told(error))
+        return code
 
 
 def _run(arguments: argparse.Namespace, ranks: Ranks) -> int:
@@ -125,8 +126,20 @@ def _limits(arguments: argparse.Namespace) -> tuple[WallTime | None, float]:
     return wall_time, parse_duration(arguments.watchdog, "--watchdog")
 
 
-def _complain(error: Exception) -> None:
-    print("\n".join(f"steelyard: {line}" for line in str(error).splitlines()), file=sys.stderr, flush=True)
+def _told(error: Exception) -> str:
+    return "\n".join(f"steelyard: {line}" for line in str(error).splitlines())
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
+
+
+def _abort(words: str, code: int, ranks: Ranks) -> NoReturn:
+    """Say why, and end all ranks: others may wait for this one."""
+    if not ranks.is_first:
+        time.sleep(_FIRST_SPEAKS_S)
+    _say(words)
+    ranks.abort(code)
 
 
 def _die_with_parent() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from mpi_engine.experiment import Experiment, parse_experiment
-from mpi_engine.output import integrity, layout
+from mpi_engine.output import integrity, layout, projection_layout
 from mpi_engine.output.layout import Record
 from mpi_engine.output.provenance import provenance
 from mpi_engine.output.segments import consolidate, seal
@@ -115,7 +115,7 @@ def make_records(rank: int, ranks: int, first_step: int, last_step: int) -> list
         records += layout.rates(population, start_ms, BIN * DT_MS, table(4, bins, 1)[:, 0], means, mine)
     times = due(WEIGHTS, first_step, last_step)
     series = table(5, times, 4)
-    records += layout.weights(
+    records += projection_layout.weights(
         "E_to_E", 1 / 3, 14, times * DT_MS, *series.T, np.round(10 * table(6, times, 6)), np.linspace(0, 2, 7),
         series.astype(np.float32), np.arange(4), np.arange(4)[::-1], mine,
     )
@@ -127,7 +127,7 @@ def make_records(rank: int, ranks: int, first_step: int, last_step: int) -> list
     start_ms = (first_step // TRACE + 1) * TRACE * DT_MS
     records += layout.traces("E", start_ms, TRACE * DT_MS, CHOSEN, first, values)
     if first_step == 0:
-        records += layout.degrees("E_to_E", low, 7, np.full(high - low, 2), np.arange(7) % 3, mine)
+        records += projection_layout.degrees("E_to_E", low, 7, np.full(high - low, 2), np.arange(7) % 3, mine)
     return records
 
 

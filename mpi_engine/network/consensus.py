@@ -63,7 +63,7 @@ class Consensus(NamedTuple):
 
 
 def make_consensus(ranks: Ranks, n_sums: int, n_terms: int, n_candidates: int) -> Consensus:
-    """Allocate the buffers.
+    """Collective. Allocate the buffers.
 
     Parameters
     ----------

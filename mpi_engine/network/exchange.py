@@ -142,4 +142,3 @@ def exchange(x: Exchange) -> int:
                 end += 1
     x.offsets[n_populations] = end
     return status
-

@@ -43,6 +43,7 @@ class Ranks:
         self.comm = comm
         self.rank: int = comm.rank if comm is not None else 0
         self.size: int = comm.size if comm is not None else 1
+        self._compiled: Any = None
 
     @classmethod
     def world(cls) -> Ranks:
@@ -92,6 +93,15 @@ class Ranks:
         if hasattr(self.comm, "meet"):
             self.comm.meet(name)
 
+    def arrive(self, within_s: float) -> bool:
+        """Collective, or not: say whether all ranks get here within some time [s], or others are somewhere else.
+
+        After the latter, the job can only be aborted.
+        """
+        if self.comm is None:
+            return True
+        return _wait(self.comm.Ibarrier(), time.monotonic() + within_s)
+
     def one_per_node_first(self, action: Callable[[], None]) -> None:
         """Collective. Do something on one rank of each node, then on the others."""
         if self.comm is None:
@@ -101,9 +111,7 @@ class Ranks:
         node = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
         if node.rank == 0:
             action()
-        arrived = node.Ibarrier()
-        while not arrived.Test():
-            time.sleep(_POLL_S)    # a blocking wait spins, and takes the core from the one that compiles
+        _wait(node.Ibarrier())
         if node.rank > 0:
             action()
         node.Free()
@@ -165,19 +173,32 @@ class Ranks:
             self.comm.Bcast(raw[start : start + MESSAGE_BYTES], root)
 
     def handles(self) -> NDArray[np.uint64]:
-        """What compiled code needs to call MPI_Allgather: its address, the communicator, the type of int32."""
+        """Collective. What compiled code needs to call MPI_Allgather: its address, a communicator, the type of int32.
+
+        An error ends the job: mpi4py lets calls return what it makes an exception of, and compiled code would go on.
+        """
         if self.comm is None:
             return np.zeros(3, np.uint64)
         from mpi4py import MPI  # noqa: PLC0415
+        if self._compiled is None:
+            self._compiled = MPI.Intracomm(self.comm).Dup()
+            self._compiled.Set_errhandler(MPI.ERRORS_ARE_FATAL)
         library = ctypes.CDLL(MPI.__file__)
         address = ctypes.cast(library.MPI_Allgather, ctypes.c_void_p).value
-        return np.array([address, MPI._handleof(self.comm), MPI._handleof(MPI.INT32_T)], np.uint64)
+        return np.array([address, MPI._handleof(self._compiled), MPI._handleof(MPI.INT32_T)], np.uint64)
 
     def abort(self, code: int) -> NoReturn:
         """End all ranks at once."""
         if self.comm is not None:
             self.comm.Abort(code)
         os._exit(code)
+
+
+def _wait(request: Any, until: float = float("inf")) -> bool:
+    """Wait for a request, at the longest until a time [s]; say whether it is done."""
+    while not (done := bool(request.Test())) and time.monotonic() < until:
+        time.sleep(_POLL_S)    # a blocking wait spins, and takes the core from one that works
+    return done
 
 
 _SIZE_VARIABLES: Sequence[str] = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS", "MV2_COMM_WORLD_SIZE")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mpi_engine.experiment import Experiment
 from mpi_engine.output.integrity import RunError, checksum
 from mpi_engine.output.layout import MANIFEST, Record, text
-from mpi_engine.output.sealed import attributes_of, open_sealed
+from mpi_engine.output.sealed import attributes_of, numbered_files, open_sealed
 from mpi_engine.output.writers import Writer
 
 CHECKPOINTS = "checkpoint"
@@ -72,7 +72,7 @@ class Checkpoint:
 
 def checkpoints(run_dir: Path) -> list[Path]:
     """List the checkpoints of a run in the order of time."""
-    return sorted((run_dir / CHECKPOINTS).glob("[0-9]*.h5"))
+    return numbered_files(run_dir / CHECKPOINTS)
 
 
 def last_checkpoint(run_dir: Path) -> int:

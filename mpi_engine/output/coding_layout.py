@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.output.layout import Record
+from mpi_engine.output.layout import Record, common
 
 CODING = "/coding"
 """Group of everything; states are in the network's units, (x - offset) / scale of the teacher, currents in the square
@@ -36,7 +36,7 @@ def network(
         Whether this rank writes what every rank knows.
     """
     values = {"decoder": decoder, "A": A, "offset": offset} | ({"mixing": mixing} if mixing.size else {})
-    return [_whole(f"{CODING}/network/{name}", array, mine, grows=False) for name, array in values.items()]
+    return [common(f"{CODING}/network/{name}", array, mine, grows=False) for name, array in values.items()]
 
 
 def state(start_ms: float, interval_ms: float, values: Mapping[str, NDArray[Any]], mine: bool) -> list[Record]:
@@ -53,7 +53,7 @@ def state(start_ms: float, interval_ms: float, values: Mapping[str, NDArray[Any]
     """
     time = {"start_ms": float(start_ms), "interval_ms": float(interval_ms)}
     return [
-        _whole(f"{CODING}/state/{name}", array, mine, units=_UNITS[name], group_attributes=time)
+        common(f"{CODING}/state/{name}", array, mine, units=_UNITS[name], group_attributes=time)
         for name, array in values.items()
     ]
 
@@ -82,7 +82,7 @@ def currents(
                    group_attributes=time)
             for name, array in values.items()
         ),
-        _whole(f"{group}/node_ids", np.asarray(node_ids, np.uint64), first == 0 and bool(values["V"].shape[1]),
+        common(f"{group}/node_ids", np.asarray(node_ids, np.uint64), first == 0 and bool(values["V"].shape[1]),
                grows=False),
     ]
 
@@ -111,18 +111,9 @@ def slow_weights(
     group = f"{CODING}/slow_weights"
     whole = (values.shape[0], *shape)
     records = [
-        _whole(f"{group}/time_ms", time_ms, mine, units="ms"),
+        common(f"{group}/time_ms", time_ms, mine, units="ms"),
         Record(f"{group}/{name}", whole, values.dtype, True, (0, *start), values, {"units": "1/s"}),
     ]
     if drift_error is not None:
-        records.append(_whole(f"{group}/drift_error", drift_error, mine))
+        records.append(common(f"{group}/drift_error", drift_error, mine))
     return records
-
-
-def _whole(
-    path: str, values: NDArray[Any], mine: bool, *, grows: bool = True, units: str = "",
-    group_attributes: Mapping[str, Any] | None = None,
-) -> Record:
-    """Make the record of a dataset that every rank knows whole and one rank writes."""
-    return Record(path, values.shape, values.dtype, grows, values=values if mine else None,
-                  attributes={"units": units} if units else {}, group_attributes=group_attributes or {})

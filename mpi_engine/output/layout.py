@@ -188,8 +188,8 @@ def statistics(
     mine = first == 0 and spike_count.shape[1] > 0
     block = {"block_ms": float(block_ms)} | ({} if average_ms is None else {"average_ms": float(average_ms)})
     records = [
-        _common(f"{group}/start_ms", np.asarray(start_ms, np.float64), mine, "ms", group_attributes=block),
-        _common(f"{group}/samples", np.asarray(samples, np.int64), mine),
+        common(f"{group}/start_ms", np.asarray(start_ms, np.float64), mine, "ms", group_attributes=block),
+        common(f"{group}/samples", np.asarray(samples, np.int64), mine),
         _neurons(f"{group}/spike_count", np.asarray(spike_count, np.int64), first, size),
     ]
     for name, values in mean.items():
@@ -230,79 +230,10 @@ def rates(
     group = f"{RATES}/{population}"
     bins = {"start_ms": float(start_ms), "bin_ms": float(bin_ms)}
     return [
-        _common(f"{group}/rate_hz", np.asarray(rate_hz, np.float64), mine, "Hz", group_attributes=bins),
+        common(f"{group}/rate_hz", np.asarray(rate_hz, np.float64), mine, "Hz", group_attributes=bins),
         *(
-            _common(f"{group}/mean/{name}", np.asarray(values, np.float64), mine, unit_of(name))
+            common(f"{group}/mean/{name}", np.asarray(values, np.float64), mine, unit_of(name))
             for name, values in mean.items()
-        ),
-    ]
-
-
-def weights(
-    projection: str,
-    scale: float,
-    synapses: int,
-    time_ms: ArrayLike,
-    mean: ArrayLike,
-    variance: ArrayLike,
-    minimum: ArrayLike,
-    maximum: ArrayLike,
-    histogram: ArrayLike,
-    edges: ArrayLike,
-    sample: NDArray[Any],
-    sample_source: ArrayLike,
-    sample_target: ArrayLike,
-    mine: bool,
-    unit: str = "mV",
-    onto: Mapping[str, tuple[ArrayLike, ArrayLike]] | None = None,
-) -> list[Record]:
-    """Record the weights of a plastic projection over time, as they act.
-
-    Parameters
-    ----------
-    projection : str
-        Name.
-    scale : float
-        Factor from the weights that the experiment names to weights as they act.
-    synapses : int
-        Number of synapses.
-    time_ms : array_like of float, shape (W,)
-        Times of the records [ms].
-    mean, variance, minimum, maximum : array_like of float, shape (W,)
-        Over all synapses.
-    histogram : array_like of int, shape (W, bins)
-        Synapses in each bin.
-    edges : array_like of float, shape (bins + 1,)
-        Edges of the bins.
-    sample : ndarray of float, shape (W, k)
-        Weights of a fixed sample of synapses.
-    sample_source, sample_target : array_like of int, shape (k,)
-        Their neurons, as indices in the populations.
-    mine : bool
-        Whether this rank writes what every rank knows.
-    unit : str
-        Of the weights: mV for currents, 1 for conductances.
-    onto : mapping of str to a pair of array_like of float, shape (W,)
-        Mean and variance over the synapses onto subpopulations.
-    """
-    group = f"{WEIGHTS}/{projection}"
-    whole = {"scale": float(scale), "synapses": np.int64(synapses)}
-    series = {"mean": mean, "variance": variance, "minimum": minimum, "maximum": maximum}
-    return [
-        _common(f"{group}/time_ms", np.asarray(time_ms, np.float64), mine, "ms", group_attributes=whole),
-        *(
-            _common(f"{group}/{name}", np.asarray(values, np.float64), mine, unit + "^2" * (name == "variance"))
-            for name, values in series.items()
-        ),
-        _common(f"{group}/histogram", np.asarray(histogram, np.int64), mine),
-        _common(f"{group}/edges", np.asarray(edges, np.float64), mine, unit, grows=False),
-        _common(f"{group}/sample", np.asarray(sample), mine, unit),
-        _common(f"{group}/sample_source", np.asarray(sample_source, np.int64), mine, grows=False),
-        _common(f"{group}/sample_target", np.asarray(sample_target, np.int64), mine, grows=False),
-        *(
-            _common(f"{group}/onto/{name}/{moment}", np.asarray(values, np.float64), mine, moment_unit)
-            for name, moments in (onto or {}).items()
-            for moment, values, moment_unit in zip(("mean", "variance"), moments, (unit, f"{unit}^2"), strict=True)
         ),
     ]
 
@@ -355,42 +286,11 @@ def traces(
             )
             for name, samples_of in values.items()
         ),
-        _common(f"{mapping}/node_ids", ids, mine, grows=False, attributes={"sorted": np.uint8(1)}),
-        _common(f"{mapping}/index_pointers", pointers, mine, grows=False),
-        _common(f"{mapping}/element_ids", np.zeros(ids.size, np.uint32), mine, grows=False),
-        _common(f"{mapping}/element_pos", np.zeros(ids.size, np.float32), mine, grows=False),
-        _common(f"{mapping}/time", time, mine, "ms", grows=False),
-    ]
-
-
-def degrees(
-    projection: str,
-    first: int,
-    n_target: int,
-    in_degree: NDArray[Any],
-    out_degree: ArrayLike,
-    mine: bool,
-) -> list[Record]:
-    """Record how many synapses each neuron receives and makes in a projection.
-
-    Parameters
-    ----------
-    projection : str
-        Name.
-    first, n_target : int
-        Index of this rank's first target in its population, and the population's size.
-    in_degree : ndarray of int, shape (n,)
-        Of this rank's n targets.
-    out_degree : array_like of int, shape (n_source,)
-        Of every source, known to every rank.
-    mine : bool
-        Whether this rank writes what every rank knows.
-    """
-    group = f"{NETWORK}/{projection}"
-    slab = np.asarray(in_degree, np.int64)
-    return [
-        Record(f"{group}/in_degree", (n_target,), slab.dtype, grows=False, start=(first,), values=slab),
-        _common(f"{group}/out_degree", np.asarray(out_degree, np.int64), mine, grows=False),
+        common(f"{mapping}/node_ids", ids, mine, grows=False, attributes={"sorted": np.uint8(1)}),
+        common(f"{mapping}/index_pointers", pointers, mine, grows=False),
+        common(f"{mapping}/element_ids", np.zeros(ids.size, np.uint32), mine, grows=False),
+        common(f"{mapping}/element_pos", np.zeros(ids.size, np.float32), mine, grows=False),
+        common(f"{mapping}/time", time, mine, "ms", grows=False),
     ]
 
 
@@ -400,12 +300,12 @@ def text(path: str, words: str | list[str], mine: bool) -> Record:
     # of fixed length: parallel HDF5 cannot write variable-length values
     dtype = h5py.string_dtype("utf-8", max(1, *map(len, encoded)) if encoded else 1)
     values = np.array(encoded[0] if isinstance(words, str) else encoded, dtype=dtype)
-    return _common(path, values, mine, grows=False, dtype=dtype)
+    return common(path, values, mine, grows=False, dtype=dtype)
 
 
 def number(path: str, value: float, mine: bool, units: str = "") -> Record:
     """Record a number that every rank knows."""
-    return _common(path, np.asarray(value), mine, units, grows=False)
+    return common(path, np.asarray(value), mine, units, grows=False)
 
 
 def report_time(start_ms: float, interval_ms: float, samples: int) -> NDArray[np.float64]:
@@ -418,7 +318,7 @@ def is_report_time(path: str) -> bool:
     return path.startswith(f"{REPORT}/") and path.endswith("/mapping/time")
 
 
-def _common(
+def common(
     path: str,
     values: NDArray[Any],
     mine: bool,
@@ -429,7 +329,21 @@ def _common(
     attributes: Mapping[str, Any] | None = None,
     group_attributes: Mapping[str, Any] | None = None,
 ) -> Record:
-    """Make the record of a dataset that every rank knows whole and one rank writes."""
+    """Make the record of a dataset that every rank knows whole and one rank writes.
+
+    Parameters
+    ----------
+    path : str
+        Name of the dataset in the file.
+    values : ndarray
+        The whole.
+    mine : bool
+        Whether this rank writes it.
+    units : str
+        An attribute, if there are any.
+    grows, dtype, attributes, group_attributes
+        See `Record`; the type of the values if none is given.
+    """
     return Record(
         path,
         values.shape,

@@ -22,7 +22,12 @@ SEGMENTS = "segments"
 
 def sealed_segments(run_dir: Path) -> list[Path]:
     """List the sealed segments of a run in the order of time."""
-    return sorted((run_dir / SEGMENTS).glob("[0-9]*.h5"))
+    return numbered_files(run_dir / SEGMENTS)
+
+
+def numbered_files(directory: Path) -> list[Path]:
+    """List the files of a directory whose name is a number, in its order; a copy of one has another name."""
+    return sorted((path for path in directory.glob("*.h5") if path.stem.isdecimal()), key=lambda path: int(path.stem))
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,11 +103,28 @@ def consolidate(writer: Writer, run_dir: Path, records: Sequence[Record]) -> Pat
     return path
 
 
-def go_back(run_dir: Path, step: int) -> None:
-    """Throw away what was recorded after a step, the last first, and what was not sealed."""
-    for segment in reversed(sealed_segments(run_dir)):
-        if read_contents(segment).first_step < step:
-            break
+def find_gap(run_dir: Path, begin: int, step: int) -> str:
+    """Say what is missing of the segments from one step to another, whatever follows; empty if nothing is."""
+    end = begin
+    try:
+        for segment in sealed_segments(run_dir):
+            if end >= step:
+                break
+            contents = read_contents(segment)
+            if contents.first_step != end:
+                break
+            end = contents.last_step
+    except RunError as error:
+        return str(error)
+    return "" if end == step else f"{run_dir}: steps {begin} to {step} are not all recorded"
+
+
+def go_back(run_dir: Path, begin: int, step: int) -> None:
+    """Throw away what a run that began at a step recorded after another, the last first, and what was not sealed."""
+    later, end = sealed_segments(run_dir), begin
+    while later and end < step:
+        end = read_contents(later.pop(0)).last_step
+    for segment in reversed(later):
         segment.unlink()
     for unsealed in run_dir.glob("*/*.partial"):
         unsealed.unlink()
@@ -116,7 +133,7 @@ def go_back(run_dir: Path, step: int) -> None:
 def reopen(run_dir: Path) -> None:
     """Let a finished run go on: its one file becomes its first segment."""
     _remove_segments(run_dir)
-    (run_dir / SEGMENTS).mkdir()
+    (run_dir / SEGMENTS).mkdir(exist_ok=True)
     publish(run_dir / RUN_FILE, run_dir / SEGMENTS / "000000.h5")
 
 
@@ -213,4 +230,5 @@ def _remove_segments(run_dir: Path) -> None:
     if (run_dir / SEGMENTS).exists():
         for unsealed in (run_dir / SEGMENTS).glob("*.partial"):
             unsealed.unlink()
-        (run_dir / SEGMENTS).rmdir()
+        with suppress(OSError):     # something else lies in it
+            (run_dir / SEGMENTS).rmdir()

@@ -18,6 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from mpi_engine.experiment import ExperimentError, Problem
 from mpi_engine.output.integrity import RunError, add_seal, checksum, find_extents, pieces, reason_of
 from mpi_engine.output.layout import ALIASES, MAGIC, MANIFEST, SONATA_VERSION, Record
 
@@ -263,13 +264,14 @@ def choose_writer(comm: MPI.Comm | None, name: Literal["parallel", "gather"] | N
 
     Raises
     ------
-    ValueError
+    ExperimentError
         If the parallel writer is asked for and h5py was built without MPI, or there is no communicator.
     """
     parallel = comm is not None and h5py.get_config().mpi
     if name == "parallel" and not parallel:
         why = "this h5py was built without MPI" if comm is not None else "the engine runs without MPI"
-        raise ValueError(f"writer = 'parallel': {why}; use the gather writer, or an h5py built against parallel HDF5")
+        remedy = f"{why}; use the gather writer, or an h5py built against parallel HDF5 on two ranks or more"
+        raise ExperimentError([Problem("--writer", "parallel", remedy)], "command")
     if comm is None or not parallel or name == "gather":
         return GatherWriter(comm)
     return ParallelWriter(comm)

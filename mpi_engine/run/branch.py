@@ -89,7 +89,8 @@ def branch(parent: Path, directory: Path, at: str, overrides: Sequence[str]) -> 
 
 
 def _choose(parent: Path, at: str) -> Checkpoint:
-    found = [Checkpoint(path) for path in checkpoints(parent)]
+    paths = checkpoints(parent)
+    found = [Checkpoint(path) for path in (paths[-1:] if at == "latest" else paths)]
     if not found:
         raise DirectoryError(f"run directory = {parent}: has no checkpoint; name the directory of a run that has one")
     dt_ms = [parse_experiment(tomllib.loads(c.experiment), (), str(c.path), None).run.dt_ms for c in found]

@@ -27,7 +27,7 @@ _TRIAL_NUMBERS = 2**22
 
 @dataclass(frozen=True)
 class Measurement:
-    """What was measured on all ranks; of memory and times, those of the rank with most.
+    """What was measured: the memory of the rank that has most, and the times of rank 0, which all share.
 
     Parameters
     ----------

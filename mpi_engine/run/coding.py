@@ -66,7 +66,7 @@ class CodingSimulation(Stepping):
         if self.ranks.size > 1 and e.network.size < _WORTHWHILE * self.ranks.size:
             log.warning("%d neurons on %d ranks: one rank is best, for the others would wait; use them for trials or "
                         "seeds", e.network.size, self.ranks.size)
-        self.step = self.recorded = 0
+        self.step = 0
         self.progress = np.zeros(2, np.int64)
         self._key = stream_key(e.seed.noise, "coding noise")
         self._window_began = (0, 0)
@@ -302,7 +302,6 @@ class CodingSimulation(Stepping):
         if not self._is_described:
             self._is_described = True
             records += layout.network(self.vectors, *self.units, self.ranks.is_first)
-        self.recorded = self.step
         return records
 
     def _find_state(self) -> list[Variable]:
@@ -345,7 +344,7 @@ class CodingSimulation(Stepping):
         """Collective. Take over a saved state of this network, before the first step; see `Stepping.restore`."""
         for variable in self.state:
             variable.restore(read)
-        self.step = self.recorded = int(self.progress[0])
+        self.step = int(self.progress[0])
         self.course.go_on_from(self.step, self._x, self._noise)
         self._window_began = (self.step, int(self.progress[1]))
         for recorder in (self.states, self.currents):

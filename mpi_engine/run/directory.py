@@ -15,6 +15,7 @@ import psutil
 
 from mpi_engine.experiment import Experiment
 from mpi_engine.output.sealed import RUN_FILE
+from mpi_engine.output.writers import publish
 
 EXPERIMENT_FILE = "experiment.toml"
 
@@ -52,7 +53,7 @@ class RunDirectory:
             # a link appears with its content, and only if the name is free
             mine.write_text(json.dumps(_this_job()), encoding="utf-8")
             self._lock.hardlink_to(mine)
-        except FileExistsError:
+        except (FileExistsError, FileNotFoundError):     # the other one has cleared away what was to be linked
             raise DirectoryError(f"run directory = {path}: another job has just claimed it; wait for its end") from None
         except OSError as error:
             raise DirectoryError(f"run directory = {path}: {error.strerror}; check its permissions") from None
@@ -84,8 +85,9 @@ class RunDirectory:
             if found := what_is_in(path):
                 raise DirectoryError(f"output directory = {path}: {found}")
             claimed = cls(path)
+            (path / _PARENT).unlink(missing_ok=True)     # of a branch that was killed before it was one
             if parent is not None:
-                claimed._replace(_PARENT, json.dumps(parent))
+                publish(claimed._draft(_PARENT, json.dumps(parent)), path / _PARENT)
             claimed.write_experiment(experiment)
         except FileExistsError:
             raise DirectoryError(f"output directory = {path}: is a file; name another with -o") from None
@@ -112,22 +114,22 @@ class RunDirectory:
 
     def write_experiment(self, experiment: Experiment) -> None:
         """Replace the experiment's file atomically."""
-        self._replace(EXPERIMENT_FILE, experiment.to_toml())
+        publish(self._draft(EXPERIMENT_FILE, experiment.to_toml()), self.path / EXPERIMENT_FILE)
 
     def write_status(self, status: dict[str, Any]) -> None:
         """Replace the heartbeat file atomically."""
         record = {"host": socket.gethostname(), "pid": os.getpid(), "updated": time.time(), **status}
-        self._replace(_STATUS, json.dumps(record))
+        self._draft(_STATUS, json.dumps(record)).replace(self.path / _STATUS)
 
     def release(self) -> None:
         """Let go of the directory."""
         self._lock.unlink(missing_ok=True)
 
-    def _replace(self, name: str, content: str) -> None:
-        temporary = self.path / f".{name}"
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(content)
-        temporary.replace(self.path / name)
+    def _draft(self, name: str, content: str) -> Path:
+        """Write a file under another name."""
+        draft = self.path / f".{name}"
+        draft.write_text(content, encoding="utf-8")
+        return draft
 
     def _remove_stale_lock(self) -> None:
         """Take the lock from a job that is dead; nobody else does so at the same time."""

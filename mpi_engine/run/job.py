@@ -17,7 +17,7 @@ from mpi_engine.output.checkpoints import Checkpoint, write_checkpoint
 from mpi_engine.output.provenance import provenance
 from mpi_engine.output.segments import consolidate, seal
 from mpi_engine.output.writers import Writer, choose_writer
-from mpi_engine.run.directory import DirectoryError, RunDirectory, read_parent
+from mpi_engine.run.directory import RunDirectory, read_parent
 from mpi_engine.run.health import Health, UnhealthyError, write_dump
 from mpi_engine.run.kinds import make_simulation
 from mpi_engine.run.resumption import change_experiment, find_start, finished_step
@@ -82,7 +82,7 @@ def run(
     """
     ranks = ranks or Ranks()
     chosen = choose_writer(ranks.comm, writer)
-    claimed = _on_first(lambda: RunDirectory.new(directory, experiment), ranks)
+    claimed = _claim(lambda: RunDirectory.new(directory, experiment), ranks)
     with _held(claimed, Watcher(claimed, ranks, wall_time, watchdog_s)) as watcher:
         return Job(experiment, directory, ranks, chosen, watcher).go_on(None)
 
@@ -127,7 +127,7 @@ def resume(
     ranks = ranks or Ranks()
     chosen = choose_writer(ranks.comm, writer)
     experiment = chosen.on_root(lambda: change_experiment(directory, overrides))
-    claimed = _on_first(lambda: RunDirectory.existing(directory), ranks)
+    claimed = _claim(lambda: RunDirectory.existing(directory), ranks)
     with _held(claimed, Watcher(claimed, ranks, wall_time, watchdog_s)) as watcher:
         job = Job(experiment, directory, ranks, chosen, watcher)
         ended = chosen.on_root(lambda: finished_step(directory))
@@ -170,7 +170,8 @@ class Job:
             if simulation is None or simulation.step < self._experiment.n_steps:
                 reason = self._watcher.why_to_stop()
                 self._watcher.enter("stopped")
-                where = "before the first step" if simulation is None else f"at step {simulation.step}"
+                stand = checkpoint if simulation is None else simulation
+                where = "before the first step" if stand is None else f"at step {stand.step}"
                 log.warning("stopped %s of %d by %s; go on with: steelyard resume %s", where,
                             self._experiment.n_steps, reason, self._directory)
                 return None
@@ -223,10 +224,11 @@ class Job:
         try:
             self._advance(simulation)
         except UnhealthyError as verdict:
-            if simulation.recorded < simulation.step:
-                self._seal(simulation, simulation.recorded)
+            if self._ranks.is_first:     # before the state, for which a full disk may have no room
+                log.error("%s", verdict)
+            if self._unsealed_from < simulation.step:
+                self._seal(simulation)
             write_dump(self._writer, self._directory, simulation, verdict)
-            log.error("%s", verdict)
             raise
 
     def _advance(self, simulation: Stepping) -> None:
@@ -237,14 +239,14 @@ class Job:
         e, first_of_all = self._experiment, simulation.step
         segment = e.steps(e.recording.segment_ms)
         every = e.steps(e.run.checkpoint_every_ms) if e.run.checkpoint_every_ms else e.n_steps
-        status = 0
+        self._unsealed_from, status = simulation.step, 0
         while simulation.step < e.n_steps and not status & STOP:
             first = simulation.step
             edges = [(first // length + 1) * length for length in (segment, every)]
             self._watcher.enter("running", simulation)
             with self._timings.phase("run"):
                 status = self._health.advance(min(*edges, e.n_steps))
-            self._seal(simulation, first)
+            self._seal(simulation)
             if status & (STOP | CHECKPOINT) or simulation.step % every == 0 or simulation.step == e.n_steps:
                 self._health.check_all()
                 self._checkpoint(simulation)
@@ -252,12 +254,13 @@ class Job:
         log.info("ran %.1f s in %.1f s (%.2f biological seconds a second), written in %.1f s", done_s,
                  self._timings["run"], done_s / self._timings["run"], self._timings["write"])
 
-    def _seal(self, simulation: Stepping, first: int) -> None:
-        """Collective. Seal the segment that begins after a step."""
+    def _seal(self, simulation: Stepping) -> None:
+        """Collective. Seal what was recorded since the last segment."""
         self._watcher.enter("writing")
         with self._timings.phase("write"):
-            dt_ms = self._experiment.run.dt_ms
-            seal(self._writer, self._directory, first, simulation.step, dt_ms, simulation.take_records())
+            span, dt_ms = (self._unsealed_from, simulation.step), self._experiment.run.dt_ms
+            seal(self._writer, self._directory, *span, dt_ms, simulation.take_records())
+        self._unsealed_from = simulation.step
 
     def _checkpoint(self, simulation: Stepping) -> None:
         self._watcher.enter("checkpointing")
@@ -266,18 +269,10 @@ class Job:
             write_checkpoint(self._writer, self._directory, simulation.step, self._experiment, build(), state)
 
 
-def _on_first(claim: Callable[[], RunDirectory], ranks: Ranks) -> RunDirectory | None:
-    """Collective. Claim the directory on rank 0, and tell everyone if that failed."""
-    claimed, problem = None, None
-    if ranks.is_first:
-        try:
-            claimed = claim()
-        except DirectoryError as error:
-            problem = str(error)
-    problem = ranks.broadcast(problem)
-    if problem is not None:
-        raise DirectoryError(problem)
-    return claimed
+def _claim(claim: Callable[[], RunDirectory], ranks: Ranks) -> RunDirectory | None:
+    """Collective. Claim the directory on rank 0, which alone holds it; if that fails, it does so for every rank."""
+    claimed = ranks.on_first(claim)
+    return claimed if ranks.is_first else None
 
 
 @contextmanager

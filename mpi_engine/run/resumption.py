@@ -20,8 +20,8 @@ from mpi_engine.experiment import (
 )
 from mpi_engine.output.checkpoints import CHECKPOINTS, Checkpoint, checkpoints, find_checkpoint_damage
 from mpi_engine.output.integrity import RunError
-from mpi_engine.output.sealed import RUN_FILE, Sealed, read_contents, sealed_segments
-from mpi_engine.output.segments import go_back, reopen
+from mpi_engine.output.sealed import RUN_FILE, read_contents
+from mpi_engine.output.segments import find_gap, go_back, reopen
 from mpi_engine.output.writers import Writer
 from mpi_engine.run.directory import EXPERIMENT_FILE, RunDirectory, read_parent, require_run
 
@@ -95,7 +95,8 @@ def find_start(
         claimed.write_experiment(experiment)
         if (run_dir / RUN_FILE).exists():
             reopen(run_dir)
-        go_back(run_dir, 0 if checkpoint is None else checkpoint.step)
+        begin = _begin_of(run_dir)
+        go_back(run_dir, begin, begin if checkpoint is None else checkpoint.step)
         for path in checkpoints(run_dir):
             if checkpoint is not None and int(path.stem) > checkpoint.step:
                 path.unlink()
@@ -128,14 +129,16 @@ def _last_good(writer: Writer, run_dir: Path) -> Checkpoint | None:
 
 def _find_gap(run_dir: Path, step: int) -> str:
     """Say which part of the run until a checkpoint is not recorded; empty if all is."""
-    begin = int(read_parent(run_dir).get("step", 0))
-    whole = run_dir / RUN_FILE
+    begin, whole = _begin_of(run_dir), run_dir / RUN_FILE
     if whole.exists():
         end = read_contents(whole).last_step
         return "" if end == step else f"{whole}: ends at step {end}, the checkpoint is of step {step}"
-    files = [path for path in sealed_segments(run_dir) if read_contents(path).first_step < step]
-    first, last = Sealed(files).steps if files else (begin, begin)
-    return "" if (first, last) == (begin, step) else f"{run_dir}: steps {begin} to {step} are not all recorded"
+    return find_gap(run_dir, begin, step)
+
+
+def _begin_of(run_dir: Path) -> int:
+    """Steps that a run did not do itself: those of its parent, if it is a branch."""
+    return int(read_parent(run_dir).get("step", 0))
 
 
 def _begin_anew(run_dir: Path) -> None:

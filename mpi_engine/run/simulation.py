@@ -21,7 +21,7 @@ from mpi_engine.network.connectivity import connect, connect_nobody
 from mpi_engine.network.exchange import Exchange, make_exchange
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import Ranks
-from mpi_engine.output import layout
+from mpi_engine.output import projection_layout
 from mpi_engine.output.layout import Record
 from mpi_engine.run.network_state import find_state
 from mpi_engine.run.recording import NeuronRecorder, SpikeRecorder
@@ -247,7 +247,7 @@ class Simulation(Stepping):
             first, _ = self.partition.span(target, self.ranks.rank)
             out_degree = self.ranks.sum(rows.out_degree)
             size = e.populations[target].size
-            records += layout.degrees(name, first, size, rows.in_degree, out_degree, self.ranks.is_first)
+            records += projection_layout.degrees(name, first, size, rows.in_degree, out_degree, self.ranks.is_first)
         self.recorded = self.step
         return records
 

@@ -29,8 +29,6 @@ class Stepping(ABC):
         Who has which neuron.
     step : int
         Steps done.
-    recorded : int
-        Steps of which the records have been taken.
     progress : ndarray of int64, shape (1 + n_populations,)
         Steps done and spikes of each population since the start, kept up to date inside a block.
     exchange : named tuple
@@ -44,7 +42,6 @@ class Stepping(ABC):
     ranks: Ranks
     partition: Partition
     step: int
-    recorded: int
     progress: NDArray[np.int64]
     exchange: Any
     state: list[Variable]

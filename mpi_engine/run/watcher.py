@@ -30,8 +30,8 @@ if TYPE_CHECKING:    # this module is loaded before MPI, h5py after it
     from mpi_engine.run.directory import RunDirectory
     from mpi_engine.run.stepping import Stepping
 
-STOP, CHECKPOINT, UNHEALTHY = 1, 2, 4
-"""Status words: stop after this step; write a checkpoint after it and go on; stop, something is wrong."""
+STOP, CHECKPOINT = 1, 2
+"""Status words: stop after this step; write a checkpoint after it and go on. Kernels of a step raise others."""
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 """Signals that ask for a stop; a second one ends the process at once."""
@@ -47,6 +47,9 @@ WATCHDOG_S = 600.0
 
 _ONE_REQUEST_S = 1.0
 """Signals within so long [s] after the first are the same request: a launcher may pass one on along two ways."""
+
+_KEPT_FROM_RUNNING_S = 30.0
+"""A watcher that is so late [s] to see a stall is kept from running, and the stacks are printed without it."""
 
 _STANDARD_ERROR = 2
 _HEARTBEAT_S = 0.5
@@ -96,6 +99,7 @@ class Watcher:
         self._done = threading.Event()
         self._signals, self._wakeup = socket.socketpair()
         self._handlers: dict[int, Any] = {}
+        self._held: set[signal.Signals | int] = set()
         self._thread = threading.Thread(target=self._watch, name="watcher", daemon=True)
 
     def __enter__(self) -> Self:
@@ -107,7 +111,7 @@ class Watcher:
             # the thread hears of the signal at once; Python's own handler would wait for the end of the block
             self._handlers[number] = signal.signal(number, lambda *_: None)
         self._thread.start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        self._held = signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return self
 
     def __exit__(
@@ -120,6 +124,8 @@ class Watcher:
         self._wakeup.send(b"\0")
         self._thread.join()
         faulthandler.cancel_dump_traceback_later()
+        # those that were kept waiting before are so again: one that comes late must not change the exit code
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._held)
         signal.set_wakeup_fd(-1)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
@@ -229,8 +235,7 @@ class Watcher:
         finished = (self._phase, step)
         if finished != self._finished:
             self._finished, self._finished_at, self._stalled = finished, time.monotonic(), False
-            # prints them too where this thread is kept from running
-            faulthandler.dump_traceback_later(self._watchdog_s + 2 * _HEARTBEAT_S, file=_STANDARD_ERROR)
+            faulthandler.dump_traceback_later(self._watchdog_s + _KEPT_FROM_RUNNING_S, file=_STANDARD_ERROR)
         elif not self._stalled and time.monotonic() - self._finished_at >= self._watchdog_s:
             self._stalled = True
             faulthandler.cancel_dump_traceback_later()

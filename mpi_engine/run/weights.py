@@ -12,7 +12,7 @@ from mpi_engine.experiment import Experiment
 from mpi_engine.network.connectivity import Connectivity, synapse_hashes
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import Ranks
-from mpi_engine.output import layout
+from mpi_engine.output import projection_layout
 from mpi_engine.output.layout import Record
 
 
@@ -83,7 +83,7 @@ class WeightRecorder:
         histogram = np.array([record[5] for record in records], np.int64).reshape(k, self._n_bins)
         sample = np.array([record[6] for record in records], dtype).reshape(k, self._order.size)
         onto = np.array([record[7] for record in records]).reshape(k, len(self._onto), 2)
-        return layout.weights(
+        return projection_layout.weights(
             self._name,
             self._scale,
             self.synapses,

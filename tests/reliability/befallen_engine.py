@@ -1,7 +1,8 @@
 """An engine to which something happens in a phase, on a rank: ``befallen_engine.py EVENT PHASE RANK NOTE ARGUMENT...``.
 
-The event is ``raise``, the names of signals that the rank gets, as in ``SIGTERM`` or ``SIGUSR1,SIGINT``: each after the
-one before was heeded, and is long enough ago to be another request. Its time is left in the file NOTE.
+The event is ``raise``, an exception; ``refuse``, an error that all ranks have together as a rule; or names of signals
+that the rank gets, as in ``SIGTERM`` or ``SIGUSR1,SIGINT``: each after the one before was heeded, and is long enough
+ago to be another request. Its time is left in the file NOTE.
 """
 
 from __future__ import annotations
@@ -36,6 +37,9 @@ def befall() -> None:
     Path(note).write_text(str(time.time()))
     if event == "raise":
         raise RuntimeError("injected")
+    if event == "refuse":
+        from mpi_engine.output.integrity import RunError  # noqa: PLC0415
+        raise RunError("injected")
     for name in event.split(","):
         if heeded.is_set():
             heeded.clear()

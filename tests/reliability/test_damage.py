@@ -185,6 +185,18 @@ def test_a_run_with_a_damaged_segment_is_never_gone_on_with(copy: Path) -> None:
     assert not start_of(copy)
 
 
+@pytest.mark.parametrize(("number", "goes_on_from"), [(4, 500), (5, 500), (6, 750)])
+def test_a_damaged_segment_is_done_again_where_a_checkpoint_is_before_it(
+    number: int, goes_on_from: int, copy: Path
+) -> None:
+    """Checkpoints are at 50 and 75 ms; the segments 4 and 5 lie between them, 6 is later."""
+    segments = sealed_segments(copy)
+    assert len(segments) == 7
+    segments[number].write_bytes(segments[number].read_bytes()[:-1])
+    assert start_of(copy) == goes_on_from
+    assert open_run(copy).verify() == []
+
+
 @pytest.mark.parametrize("name", ["experiment.toml", "status.json", "lock"])
 def test_a_text_cut_anywhere_does_no_harm(name: str, copy: Path, half: Path) -> None:
     """Where the run can be gone on with at all, it is from its last checkpoint, with the experiment of that."""

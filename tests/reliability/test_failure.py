@@ -42,6 +42,20 @@ def test_an_exception_ends_all_ranks(
     fail(phase, rank, 3, small_experiment(**SHORT), tmp_path)
 
 
+@pytest.mark.parametrize(("phase", "rank"), [("running", 1), ("finishing", 0)])
+def test_an_error_of_one_rank_alone_ends_all_ranks(
+    phase: str, rank: int, small_experiment: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """Such errors are every rank's as a rule, and the first one tells them; the others must not wait for this one."""
+    file, note = tmp_path / "experiment.toml", tmp_path / "note"
+    file.write_text(tomli_w.dumps(small_experiment(**SHORT)))
+    end = befallen("refuse", phase, rank, 2, note, "run", file, "-o", tmp_path / "run")
+    assert end.at - float(note.read_text()) < WITHIN_S
+    assert end.code == 4, end.err
+    assert end.err.count("steelyard: injected") == 1
+    assert "Traceback" not in end.err
+
+
 @pytest.mark.science
 @pytest.mark.parametrize("rank", range(4))
 @pytest.mark.parametrize("phase", PHASES)

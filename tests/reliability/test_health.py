@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from mpi_engine.output.sealed import find_damage, open_sealed
 from mpi_engine.run.health import DUMP, Health, UnhealthyError
 from mpi_engine.run.simulation import Simulation
 from mpi_engine.run.state import Synapses
+from tests.reliability.engines import engine
 
 Table = dict[str, Any]
 Make = Callable[..., Table]
@@ -171,22 +170,17 @@ def test_a_sick_run_ends_alike_on_any_number_of_ranks(
     assert len(set(verdicts)) == 1
 
 
-def engine(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "mpi_engine", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def test_a_resumed_run_finds_what_the_first_one_found(small_experiment: Make, tmp_path: Path) -> None:
     path, directory = tmp_path / "sick.toml", tmp_path / "run"
     limits = {"interval_ms": 50.0, "max_rate_hz": 0.5}
     path.write_text(tomli_w.dumps(small_experiment(run={"checkpoint_every_ms": 20.0}, health=limits)))
     said = []
     for command in (["run", str(path), "-o", str(directory)], ["resume", str(directory)]):
-        done = engine(*command)
-        assert done.returncode == UNHEALTHY, done.stderr
-        said.append(done.stderr)
+        done = engine(1, *command)
+        assert done.code == UNHEALTHY, done.err
+        said.append(done.err)
     assert said[0] == said[1]
     assert [Checkpoint(each).step for each in checkpoints(directory)] == [200, 400]
-    done = engine("resume", str(directory), "--set", "health.max_rate_hz=500")
-    assert done.returncode == 0, done.stderr
+    done = engine(1, "resume", directory, "--set", "health.max_rate_hz=500")
+    assert done.code == 0, done.err
     assert open_run(directory).finished

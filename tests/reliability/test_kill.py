@@ -15,12 +15,13 @@ import psutil
 import pytest
 import tomli_w
 
+from mpi_engine.experiment import load_experiment
 from mpi_engine.output.difference import differences
 from mpi_engine.output.reader import open_run
-from orchestration.launcher import engine_environment, find_mpirun
+from mpi_engine.output.sealed import sealed_segments
+from mpi_engine.run.job import resume, run
 from tests.mpi.networks import NETWORKS
-
-PATIENCE_S = 600.0
+from tests.reliability.engines import PATIENCE_S, end_of, ranks_of, started_engine
 
 Make = Callable[..., dict[str, Any]]
 
@@ -67,50 +68,24 @@ def test_a_hundred_ends_of_every_network(network: str, name: str, small_experime
     assert killed + stopped == 100
 
 
-@pytest.fixture(scope="module")
-def uninterrupted(small_experiment: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Run a network whose records are written often."""
-    directory = tmp_path_factory.mktemp("kill")
-    table = small_experiment(run={"duration_ms": 250.0, **OFTEN}, recording={"segment_ms": 10.0})
-    (directory / "experiment.toml").write_text(tomli_w.dumps(table))
-    engine = [sys.executable, "-m", "mpi_engine", "run", "experiment.toml", "-o", "run"]
-    subprocess.run(engine, env=engine_environment(1), cwd=directory, check=True, timeout=PATIENCE_S)
-    return directory
-
-
 @pytest.mark.parametrize("victim", ["rank 0", "rank 1", "launcher"])
-def test_a_killed_job_goes_on(victim: str, uninterrupted: Path, tmp_path: Path) -> None:
-    directory = tmp_path / "run"
-    engine = [sys.executable, "-m", "mpi_engine"]
-    command = [*engine, "run", str(uninterrupted / "experiment.toml"), "-o", str(directory)]
-    launcher = subprocess.Popen(
-        [str(find_mpirun()), "-n", "2", *command],
-        env=engine_environment(2),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    ranks: list[psutil.Process] = []
-    try:
-        give_up = time.monotonic() + PATIENCE_S
-        while len(list(directory.glob("segments/*.h5"))) < 3:
+def test_a_killed_job_goes_on(victim: str, small_experiment: Make, tmp_path: Path) -> None:
+    """The run would go on for hours; afterwards it is made to end soon."""
+    file, directory = tmp_path / "experiment.toml", tmp_path / "run"
+    file.write_text(tomli_w.dumps(small_experiment(run={"duration_ms": 1e8, **OFTEN}, recording={"segment_ms": 10.0})))
+    with started_engine(2, "-m", "mpi_engine", "run", file, "-o", directory) as launcher:
+        while len(sealed_segments(directory)) < 3:
             assert launcher.poll() is None, "the run ended by itself"
-            assert time.monotonic() < give_up, "no segment was sealed in time"
             time.sleep(0.01)
-        children = psutil.Process(launcher.pid).children(recursive=True)
-        ranks = [child for child in children if "mpi_engine" in child.cmdline()]
-        ranks.sort(key=lambda process: int(process.environ()["OMPI_COMM_WORLD_RANK"]))
+        ranks = ranks_of(launcher)
         os.kill(launcher.pid if victim == "launcher" else ranks[int(victim[-1])].pid, signal.SIGKILL)
-        assert launcher.wait(timeout=PATIENCE_S) != 0
+        assert end_of(launcher).code != 0
         assert not psutil.wait_procs(ranks, timeout=PATIENCE_S)[1]
-    finally:
-        if launcher.poll() is None:
-            os.killpg(launcher.pid, signal.SIGKILL)
     reader = open_run(directory)
-    assert not reader.finished
     assert reader.verify() == []
     assert reader.recorded_ms > 0.0
     assert reader.spikes("E").times_ms.max() <= reader.recorded_ms
-    resume = [*engine, "resume", str(directory)]
-    subprocess.run(resume, env=engine_environment(1), check=True, timeout=PATIENCE_S)
-    assert differences(uninterrupted / "run", directory) == []
+    end = f"run.duration_ms={round(reader.recorded_ms) + 20}"
+    resume(directory, [end])
+    run(load_experiment(file, [end]), tmp_path / "uninterrupted")
+    assert differences(tmp_path / "uninterrupted", directory) == []

@@ -24,6 +24,7 @@ from mpi_engine.output.reader import open_run
 from mpi_engine.output.sealed import find_damage
 from mpi_engine.run.branch import branch
 from mpi_engine.run.directory import DirectoryError, RunDirectory
+from mpi_engine.run.health import UnhealthyError
 from mpi_engine.run.job import resume, run
 from tests.mpi.networks import NETWORKS
 
@@ -323,6 +324,41 @@ def test_a_branch_of_another_network_is_refused(override: str, told: str, ended_
         branch(ended_early, tmp_path / "new", "latest", ["run.duration_ms=200.0", override])
     assert told in str(error.value)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_branch_that_fell_ill_before_its_first_segment_goes_on(
+    early: Path, tmp_path: Path, small_experiment: Make
+) -> None:
+    ill = ["health.interval_ms=10.0", "health.max_rate_hz=0.01", "run.duration_ms=200.0"]
+    branch(early, tmp_path / "new", "latest", ill)
+    with pytest.raises(UnhealthyError, match=r"above health\.max_rate_hz = 0\.01"):
+        resume(tmp_path / "new")
+    assert 150.0 < open_run(tmp_path / "new").recorded_ms < 200.0
+    resume(tmp_path / "new", ["health.max_rate_hz=500.0"])
+    branch(early, tmp_path / "healthy", "latest", ["run.duration_ms=200.0"])
+    resume(tmp_path / "healthy")
+    assert differences(tmp_path / "healthy", tmp_path / "new") == []
+
+
+def test_what_a_killed_branch_left_does_not_make_a_run_a_branch(early: Path, tmp_path: Path) -> None:
+    branch(early, tmp_path / "new", "latest", ["run.duration_ms=200.0"])
+    left = tmp_path / "new" / "parent.json"
+    for path in (tmp_path / "new").rglob("*"):
+        if path.is_file() and path != left:
+            path.unlink()
+    (tmp_path / "new" / "checkpoint").rmdir()
+    RunDirectory.new(tmp_path / "new", open_run(early).experiment).release()
+    assert not left.exists()
+
+
+def test_copies_beside_files_of_a_run_are_left_alone(half: Path) -> None:
+    copies = [path.with_name(f"{path.stem} (copy).h5") for path in (checkpoints(half)[-1], half / "segments/000000.h5")]
+    for copy in copies:
+        copy.write_bytes(b"mine")
+    assert open_run(half).verify() == []
+    resume(half, ["run.duration_ms=160.0"])
+    assert open_run(half).finished
+    assert [copy.read_bytes() for copy in copies] == [b"mine", b"mine"]
 
 
 def test_a_branch_names_the_checkpoints_that_there_are(ended_early: Path, tmp_path: Path) -> None:

@@ -12,13 +12,14 @@ import pytest
 import xarray as xr
 
 from mpi_engine.experiment import ExperimentError
+from mpi_engine.output import layout, projection_layout
 from mpi_engine.output.provenance import provenance
 from mpi_engine.output.segments import consolidate, seal
 from mpi_engine.output.writers import choose_writer
 from orchestration.collect import collect, save
 from orchestration.sweep import Member, Sweep, read_sweep
 from tests import made_up_run
-from tests.made_up_run import DT_MS, N_STEPS, layout
+from tests.made_up_run import DT_MS, N_STEPS
 
 
 def write_sweep(directory: Path, text: str) -> Sweep:
@@ -41,8 +42,9 @@ def write_run(sweep: Sweep, member: Member, value: float, neurons: int = 7, ball
         *layout.rates("E", 0.0, 10.0, np.full(6, value), {"V": np.full(6, value)}, True),
         *layout.statistics("E", 0, neurons, times - 20, 20.0, [200, 200], np.full((2, neurons), 3), per_neuron,
                            per_neuron),
-        *layout.weights("E_to_E", 1.0, 14, times, *np.full((4, 2), value), np.ones((2, 6)), np.linspace(0, 2, 7),
-                        np.full((2, 4), value, np.float32), np.arange(4), np.arange(4), True),
+        *projection_layout.weights("E_to_E", 1.0, 14, times, *np.full((4, 2), value), np.ones((2, 6)),
+                                   np.linspace(0, 2, 7), np.full((2, 4), value, np.float32), np.arange(4),
+                                   np.arange(4), True),
         *layout.traces("E", 0.5, 0.5, [0, 3], 0, dict.fromkeys(("V", "I_total"), np.full((3, 2), value, np.float32))),
     ]
     seal(writer, directory, 0, N_STEPS, DT_MS, records + provenance(writer, experiment, 0.0, {}, 1))

@@ -24,6 +24,8 @@ from tests import made_up_run
 
 WRITER = GatherWriter(None)
 
+PATIENCE_S = 600.0
+
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -159,9 +161,10 @@ def test_kill_9_leaves_no_broken_file_under_a_final_name(good: Path, tmp_path: P
     for attempt, wanted in enumerate(["*/segments/*.partial", "*/run.partial", "*/run.unverified", "*/run.h5"]):
         directory = tmp_path / f"{attempt}"
         process = subprocess.Popen([sys.executable, "-c", _WRITE_FOREVER, str(directory)])
-        deadline = time.monotonic() + 30
-        while not any(directory.glob(wanted)) and time.monotonic() < deadline:
+        deadline = time.monotonic() + PATIENCE_S
+        while not any(directory.glob(wanted)):
             assert process.poll() is None
+            assert time.monotonic() < deadline
         time.sleep(dice.uniform(0, 0.02))
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from mpi_engine.experiment import ExperimentError
 from mpi_engine.output.difference import differences
 from mpi_engine.output.layout import Record, traces
 from mpi_engine.output.provenance import provenance
@@ -256,6 +257,6 @@ def test_records_that_do_not_fit_are_refused() -> None:
 
 
 def test_the_parallel_writer_needs_mpi() -> None:
-    with pytest.raises(ValueError, match="'parallel': the engine runs without MPI; use the gather writer"):
+    with pytest.raises(ExperimentError, match="--writer = parallel: the engine runs without MPI; use the gather wri"):
         choose_writer(None, "parallel")
     assert isinstance(choose_writer(None), GatherWriter)

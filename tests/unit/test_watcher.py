@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ from mpi_engine.experiment import ExperimentError, parse_experiment
 from mpi_engine.network.ranks import Ranks
 from mpi_engine.run.directory import RunDirectory
 from mpi_engine.run.walltime import WallTime, parse_duration
-from mpi_engine.run.watcher import CHECKPOINT, STOP, STOP_FILE, Watcher
+from mpi_engine.run.watcher import CHECKPOINT, SIGNALS, STOP, STOP_FILE, Watcher
 
 PATIENCE_S = 600.0
 
@@ -68,11 +69,23 @@ def test_a_signal_while_building_waits_for_the_simulation(number: int, simulatio
     assert signal.getsignal(number) == before
 
 
+def test_signals_that_were_kept_waiting_are_so_again() -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        with Watcher(None, Ranks()):
+            assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(SIGNALS)
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) >= set(SIGNALS)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def test_signals_that_come_together_are_one_request(simulation: SimpleNamespace) -> None:
     with Watcher(None, Ranks()) as watcher:
         watcher.enter("running", simulation)
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGUSR1)     # would end this process, were it another request
+        held = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        for number in (signal.SIGTERM, signal.SIGUSR1):     # the latter would end this process, were it another request
+            signal.pthread_kill(threading.get_ident(), number)
+        signal.pthread_sigmask(signal.SIG_SETMASK, held)
         assert reached(lambda: simulation.exchange.status[0] == STOP)
 
 
