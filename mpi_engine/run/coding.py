@@ -99,10 +99,6 @@ class CodingSimulation(Stepping):
         e, net = self.experiment, self.experiment.network
         dt_s = e.run.dt_ms * 1e-3
         is_exact = net.drift == "exact"
-        drift = self.course.teaching.drift
-        if is_exact and drift is None:
-            remedy = 'needs a teacher whose f is known; set it to "learned"'
-            raise ExperimentError([Problem("network.drift", "'exact'", remedy)])
         decay = float(np.exp(-net.leak_per_s * dt_s))
         return Code(
             first=self._first,
@@ -112,7 +108,7 @@ class CodingSimulation(Stepping):
             cost=net.quadratic_cost * self._mean_square,
             dt_s=dt_s,
             delay=e.steps(net.lateral_delay_ms),
-            drift=np.uint64(drift if is_exact and drift is not None else 0),
+            drift=np.uint64((self.course.teaching.drift or 0) if is_exact else 0),
         )
 
     @property
