@@ -131,10 +131,11 @@ def _find_fixed(old: Experiment, new: Experiment, changes: Mapping[str, Any]) ->
 
 def _find_other_basis(old: Experiment, new: Experiment) -> Iterator[Problem]:
     """Find a change of the states over which a coding network's basis is decorrelated."""
-    if isinstance(old, CodingExperiment) and isinstance(new, CodingExperiment) and old.network.basis.decorrelated:
-        if old.exploring_input != new.exploring_input:
-            yield Problem("phases", "", "the basis is decorrelated over states that the teacher visits with the input "
-                          "of the first phase that learns, and so this cannot change; leave it, or begin a new run")
+    if not (isinstance(old, CodingExperiment) and isinstance(new, CodingExperiment)):
+        return
+    if old.network.basis.decorrelated and old.exploring_input != new.exploring_input:
+        yield Problem("phases", "", "the basis is decorrelated over states that the teacher visits with the input of "
+                      "the first phase that learns, and so this cannot change; leave it, or begin a new run")
 
 
 def _find_times(old: Experiment, new: Experiment, step: int, changes: Mapping[str, Any]) -> Iterator[Problem]:
