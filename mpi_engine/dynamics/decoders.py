@@ -6,7 +6,6 @@ from math import cos, pi, sin, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from mpi_engine.compiled import kernel
 from mpi_engine.experiment import ExperimentError, Problem
@@ -122,8 +121,30 @@ def _spans(vectors: Floats) -> bool:
     units = vectors / np.where(lengths > 0, lengths, 1.0)
     if np.linalg.matrix_rank(units) < vectors.shape[1]:
         return False
-    _, rest = nnls(units.T, -units.sum(axis=0))
-    return bool(rest < 1e-9 * len(vectors))
+    return _rest(units, -units.sum(axis=0)) < 1e-9 * len(vectors)
+
+
+def _rest(vectors: Floats, target: Floats) -> float:
+    """Distance of a target from sums of vectors with weights of at least zero: Lawson and Hanson's method."""
+    used, weights = np.zeros(len(vectors), bool), np.zeros(len(vectors))
+    while True:
+        rest = target - weights @ vectors
+        gain = np.where(used, 0.0, vectors @ rest)
+        best = int(gain.argmax())
+        if gain[best] <= 1e-10 * len(vectors):
+            return float(np.linalg.norm(rest))
+        used[best] = True
+        while True:
+            wanted = np.zeros(len(vectors))
+            wanted[used] = np.linalg.lstsq(vectors[used].T, target)[0]
+            below = used & (wanted <= 0.0)
+            if not below.any():
+                break
+            shares = weights[below] / (weights[below] - wanted[below])     # of the way, until a weight is zero
+            weights += shares.min() * (wanted - weights)
+            used[np.flatnonzero(below)[shares.argmin()]] = False
+            weights[~used] = 0.0
+        weights = wanted
 
 
 @kernel
