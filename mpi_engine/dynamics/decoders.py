@@ -85,11 +85,17 @@ def draw_weights(experiment: CodingExperiment, vectors: Floats, first: int, last
     return weights * exists, exists
 
 
-def order_of_death(experiment: CodingExperiment) -> NDArray[np.int64]:
-    """Order in which neurons are chosen to die."""
-    hashes = np.empty(experiment.network.size, np.uint64)
-    hash_ids(stream_key(experiment.seed.state, "deaths"), 0, hashes)
-    return np.argsort(hashes, kind="stable")
+def find_dead(experiment: CodingExperiment, step: int) -> NDArray[np.bool_]:
+    """Say which neurons have died until a step, shape (N,)."""
+    e, n = experiment, experiment.network.size
+    dead = np.zeros(n, bool)
+    for death in e.deaths.values():
+        if e.steps(death.at_ms) <= step:
+            hashes = np.empty(n, np.uint64)
+            hash_ids(stream_key(e.seed.state, "deaths"), 0, hashes)
+            chosen = np.argsort(hashes, kind="stable")[: round((death.fraction or 0.0) * n)]
+            dead[chosen if death.neurons is None else death.neurons] = True
+    return dead
 
 
 def directions(key: Key, n: int, k: int) -> Floats:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mpi_engine.dynamics.basis import compile_basis, draw_dense, draw_units
 from mpi_engine.dynamics.coding import Code, Neurons, Scratch, block
 from mpi_engine.dynamics.conditions import compile_conditions
-from mpi_engine.dynamics.decoders import compile_draws, draw_decoder, draw_weights, order_of_death
+from mpi_engine.dynamics.decoders import compile_draws, draw_decoder, draw_weights, find_dead
 from mpi_engine.dynamics.recorders import SpikeRecord
 from mpi_engine.dynamics.signals import Course
 from mpi_engine.dynamics.slow import UNHEALTHY, Basis
@@ -86,6 +86,9 @@ class CodingSimulation(Stepping):
         self._first, self._last = self.partition.span(NEURONS, self.ranks.rank)
         self.course = Course(e)
         self.vectors = draw_decoder(e)
+        if (n_dead := int(find_dead(e, e.n_steps).sum())) > e.network.size / 2:
+            remedy = f"leave more dead neurons than live ones, {n_dead} of {e.network.size}; let fewer die"
+            raise ExperimentError([Problem("deaths", "", remedy)])
         self.code = self._make_code()
         self.neurons = self._make_neurons()
         self.units = draw_units(e)
@@ -221,6 +224,8 @@ class CodingSimulation(Stepping):
             begin = self.step
             self.step, status = self._call_block(end)
             self.weights.visit(begin, self.step, self.course.window)
+            if self.step == self.course.until:
+                self._warn_of_saturation(self.course.stage)
             self._note_events()
         self._x[:], self._noise[:] = self.course.state_at(self.step)
         if status & UNHEALTHY:
@@ -233,13 +238,10 @@ class CodingSimulation(Stepping):
 
     def _prepare(self) -> None:
         """Make the signals of the steps that follow."""
-        stage = self.course.stage
         try:
-            is_new = self.course.prepare(self.step)
+            self.course.prepare(self.step)
         except TeacherError as error:
             raise ExperimentError([Problem("teacher", "", str(error))]) from None
-        if is_new:
-            self._warn_of_saturation(stage)
 
     def _call_block(self, end: int) -> tuple[int, int]:
         spikes = self.spikes.records.get(NEURONS, _NO_SPIKES)
@@ -269,13 +271,7 @@ class CodingSimulation(Stepping):
 
     def _bury(self) -> None:
         """Let nobody spike who has died until now."""
-        e = self.experiment
-        for death in e.deaths.values():
-            if e.steps(death.at_ms) <= self.step:
-                n = round((death.fraction or 0.0) * e.network.size)
-                who = np.array(death.neurons if death.neurons is not None else order_of_death(e)[:n], np.int64)
-                mine = who[(who >= self._first) & (who < self._last)]
-                self.neurons.threshold[mine - self._first] = np.inf
+        self.neurons.threshold[find_dead(self.experiment, self.step)[self._first : self._last]] = np.inf
 
     def _warn_of_saturation(self, stage: Stage) -> None:
         """Say once of a stage, if too much of the window that has ended was spent at the most spikes a step."""
