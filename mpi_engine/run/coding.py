@@ -29,7 +29,7 @@ from mpi_engine.run.coding_recording import CurrentRecorder, StateRecorder, Weig
 from mpi_engine.run.health import UnhealthyError
 from mpi_engine.run.recording import SpikeRecorder
 from mpi_engine.run.state import Common, Read, Synapses, Variable, of_neurons
-from mpi_engine.run.stepping import Stepping, require_same_build
+from mpi_engine.run.stepping import Stepping, require_compilable, require_same_build
 
 _SATURATED = 0.3
 """Spikes of a step, of those that are possible, from which on the code suffers."""
@@ -72,6 +72,7 @@ class CodingSimulation(Stepping):
         self._window_began = (0, 0)
         self._warned: set[int] = set()
         self._is_described = False
+        require_compilable(e, self.ranks)
         self.ranks.one_per_node_first(self._compile_parts)
         self._build()
         most, K = e.network.spikes_per_step, e.n_dimensions

@@ -31,6 +31,11 @@ def explosion(x):
 
 
 @teacher(parameters={})
+def spelled_out(x):
+    return -float.fromhex(x[0].hex())
+
+
+@teacher(parameters={})
 def too_few(x):
     return x[0]
 '''
@@ -166,6 +171,12 @@ def test_divergence_in_the_run_names_time_and_state(file: Path) -> None:
     teaching = Teaching(resolved(user(file, "flow", [0.5]), phases=phases))
     with pytest.raises(TeacherError, match=r"diverges at t = 0\.\d+ s, after the state \("):
         teaching.follow(0, teaching.initial_state, np.full((10_000, 1), 8.0))
+
+
+def test_a_flow_that_cannot_be_compiled_is_told(file: Path) -> None:
+    experiment = resolved(user(file, "spelled_out", [1.0]))
+    with pytest.raises(ExperimentError, match=r"teacher\.file = .*flows\.py: line 18 cannot be compiled"):
+        CodingSimulation(experiment)
 
 
 def test_decorrelated_units_are_orthonormal_where_the_teacher_goes() -> None:
