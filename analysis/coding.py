@@ -78,7 +78,7 @@ class CodingRun:
         recorded, dt_ms = self._tracking, self.experiment.run.dt_ms
         times_ms = recorded.times_ms
         for stage in self.experiment.stages:
-            if stage.phase.does != does:
+            if stage.phase.does != does or stage.first == stage.last:
                 continue
             begin, end = np.searchsorted(times_ms, [(stage.first + 0.5) * dt_ms, (stage.last + 0.5) * dt_ms])
             parts = (series[begin:end] for series in (recorded.x, recorded.xhat, recorded.input))

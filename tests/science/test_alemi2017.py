@@ -89,7 +89,8 @@ def lorenz_statistics(run: CodingRun) -> tuple[float, float, float]:
     free = list(run.stretches("run"))
     x, xhat = (np.concatenate(parts) for parts in ([s.x for s in free], [s.xhat for s in free]))
     spread = float(np.abs(xhat.std(axis=0) / x.std(axis=0) - 1).max())
-    return spread, return_map_distance(xhat[:, 2], x[:, 2]), switch_rate_hz(xhat[:, 0], free[0].interval_s)
+    distance = return_map_distance([s.xhat[:, 2] for s in free], [s.x[:, 2] for s in free])
+    return spread, distance, float(np.mean([switch_rate_hz(s.xhat[:, 0], s.interval_s) for s in free]))
 
 
 def test_lorenz_is_learned(lorenz: dict[str, CodingRun], report: Report) -> None:
