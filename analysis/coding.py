@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.spikes import window_counts
-from analysis.variability import coefficients_of_variation, fano_factors
+from analysis.variability import coefficients_of_variation, fano_factors, local_coefficients_of_variation
 from mpi_engine.experiment.coding import NEURONS, Stage
 from mpi_engine.output.coding_reader import CodingReader, Tracking
 from mpi_engine.output.reader import RunError
@@ -78,7 +78,7 @@ class CodingRun:
         recorded, dt_ms = self._tracking, self.experiment.run.dt_ms
         times_ms = recorded.times_ms
         for stage in self.experiment.stages:
-            if stage.phase.does != does:
+            if stage.phase.does != does or stage.first == stage.last:
                 continue
             begin, end = np.searchsorted(times_ms, [(stage.first + 0.5) * dt_ms, (stage.last + 0.5) * dt_ms])
             parts = (series[begin:end] for series in (recorded.x, recorded.xhat, recorded.input))
@@ -103,19 +103,29 @@ class CodingRun:
         times, _ = self.spike_times_ms(stage)
         return len(times) / ((stage.last - stage.first) * self.dt_s * self.experiment.n_neurons)
 
-    def irregularity(self, stage: Stage, fewest: int = 10) -> float:
-        """Mean coefficient of variation of the intervals of neurons with more than a number of spikes."""
-        times, ids = self.spike_times_ms(stage)
-        cv = coefficients_of_variation(times, ids, self.experiment.n_neurons)
-        return float(np.nanmean(cv[np.bincount(ids, minlength=cv.size) > fewest]))
+    def irregularity(self, stretch: Stretch, fewest: int = 10) -> float:
+        """Mean coefficient of variation of neurons with more than a number of spikes, each in its active epochs.
 
-    def local_irregularity(self, stage: Stage) -> float:
-        """Mean CV2 of Holt et al. (1996), of each two intervals that follow one another: changes of rate leave it."""
+        A neuron is active while the direction in which its code moves, of dx/dt + lambda x, is within 60 degrees of its
+        decoding vector; the silence between does not count.
+        """
+        vectors, size = self.reader.network()["decoder"], self.experiment.n_neurons
+        width = max(round(0.02 / stretch.interval_s), 1)      # a readout is rough
+        smooth = np.column_stack([np.convolve(x, np.ones(width) / width, mode="same") for x in stretch.xhat.T])
+        moves = np.gradient(smooth, stretch.interval_s, axis=0) + self.experiment.network.leak_per_s * smooth
+        lengths = np.linalg.norm(moves, axis=1)[:, None] * np.linalg.norm(vectors, axis=1)
+        epochs = np.cumsum(np.diff(moves @ vectors.T > 0.5 * lengths, axis=0, prepend=False), axis=0)    # odd: active
+        times, ids = self.spike_times_ms(stretch.stage)
+        epoch = epochs[np.minimum((times * 1e-3 / stretch.interval_s).astype(np.int64), len(epochs) - 1), ids]
+        active = epoch % 2 == 1
+        cv = coefficients_of_variation(times[active], ids[active], size, epoch[active])
+        return float(np.nanmean(cv[np.bincount(ids[active], minlength=size) > fewest]))
+
+    def local_irregularity(self, stage: Stage, fewest: int = 10) -> float:
+        """Mean CV2 of neurons with more than a number of spikes: changes of their rates leave it."""
         times, ids = self.spike_times_ms(stage)
-        order = np.lexsort((times, ids))
-        intervals, same = np.diff(times[order]), np.diff(ids[order]) == 0
-        first, second = intervals[:-1], intervals[1:]
-        return float((2 * np.abs(second - first) / (second + first))[same[:-1] & same[1:]].mean())
+        cv2 = local_coefficients_of_variation(times, ids, self.experiment.n_neurons)
+        return float(np.nanmean(cv2[np.bincount(ids, minlength=cv2.size) > fewest]))
 
     def trial_fano(self, window_ms: float, fewest: float = 0.5) -> float:
         """Mean Fano factor, over trials, of counts at the same time in each, of neurons with more than a mean count."""

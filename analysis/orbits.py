@@ -108,10 +108,18 @@ def maxima(x: Floats, window: int = 25) -> Floats:
     return heights
 
 
-def return_map_distance(measured: Floats, truth: Floats, window: int = 25) -> float:
-    """Mean distance of the measured return map of maxima from the true one; of shape (T,) each; NaN without maxima."""
-    points = [np.column_stack([heights[:-1], heights[1:]]) for heights in (maxima(measured, window),
-                                                                          maxima(truth, window))]
+def return_map_distance(measured: Sequence[Floats], truth: Sequence[Floats], window: int = 25) -> float:
+    """Mean distance of the measured return map of maxima from the true one; NaN without maxima.
+
+    Parameters
+    ----------
+    measured, truth : sequence of ndarray of float, shape (T,)
+        A coordinate in each of several runs: no maximum returns to one of another run.
+    window : int
+        See `maxima`.
+    """
+    maps = [[maxima(x, window) for x in runs] for runs in (measured, truth)]
+    points = [np.concatenate([np.column_stack([heights[:-1], heights[1:]]) for heights in runs]) for runs in maps]
     if min(map(len, points)) < 2:
         return float("nan")
     distance, _ = cKDTree(points[1]).query(points[0])

@@ -32,7 +32,7 @@ def fano_factors(counts: Counts) -> Array:
     return factors
 
 
-def coefficients_of_variation(times_ms: Array, ids: Counts, size: int) -> Array:
+def coefficients_of_variation(times_ms: Array, ids: Counts, size: int, epochs: Counts | None = None) -> Array:
     """Compute the coefficient of variation of each neuron's interspike intervals.
 
     Parameters
@@ -41,13 +41,15 @@ def coefficients_of_variation(times_ms: Array, ids: Counts, size: int) -> Array:
         Spikes of one population [spikes], in any order.
     size : int
         n, neurons in the population.
+    epochs : ndarray, optional
+        Number of the epoch that each spike is in [spikes]; intervals between epochs are left out.
 
     Returns
     -------
     ndarray
-        Standard deviation (ddof 1) over mean of the intervals [n]; NaN for a neuron with fewer than three spikes.
+        Standard deviation (ddof 1) over mean of the intervals [n]; NaN for a neuron with fewer than two of these.
     """
-    intervals, owner = _intervals(times_ms, ids)
+    intervals, owner = _intervals(times_ms, ids, epochs)
     n = np.bincount(owner, minlength=size)
     mean = np.bincount(owner, intervals, size) / np.maximum(n, 1)
     variance = np.bincount(owner, (intervals - mean[owner]) ** 2, size) / np.maximum(n - 1, 1)
@@ -78,8 +80,10 @@ def local_coefficients_of_variation(times_ms: Array, ids: Counts, size: int) -> 
     return local
 
 
-def _intervals(times_ms: Array, ids: Counts) -> tuple[Array, Counts]:
-    """List the interspike intervals and whose they are, a neuron's in the order of time."""
+def _intervals(times_ms: Array, ids: Counts, epochs: Counts | None = None) -> tuple[Array, Counts]:
+    """List the interspike intervals, but for those between epochs, and whose they are, in the order of time."""
     order = np.lexsort((times_ms, ids))
     same = np.diff(ids[order]) == 0
+    if epochs is not None:
+        same &= np.diff(epochs[order]) == 0
     return np.diff(times_ms[order])[same], ids[order][1:][same]

@@ -102,8 +102,7 @@ def draw_dense(experiment: CodingExperiment, A: Floats, vectors: Floats, first: 
 
 def _visited(e: CodingExperiment) -> Floats:
     """States that the teacher visits while the network learns, and their surroundings."""
-    given = next((phase.input for phase in e.phases.values() if phase.does == "learn"), None)
-    return run_pilot(e.teacher, given).spread()
+    return run_pilot(e.teacher, e.exploring_input).spread()
 
 
 def _decorrelate(A: Floats, offset: Floats, states: Floats, n: int) -> tuple[NDArray[np.int64], Floats]:

@@ -258,7 +258,7 @@ def _spike(code: Code, neurons: Neurons, basis: Basis, chosen: Chosen, n: int, s
 def _sample_currents(
     code: Code, neurons: Neurons, basis: Basis, chosen: Chosen, c: Consensus, s: Scratch, n: int
 ) -> None:
-    """Sample the rank's chosen neurons; what makes up for the leak counts with its sign."""
+    """Sample the rank's chosen neurons; what makes up for the leak, and the exact drift, count with their sign."""
     K = neurons.readout.size
     excitation = c.sums[K:]
     for k in range(chosen.ids.size):
@@ -271,7 +271,7 @@ def _sample_currents(
             if basis.weights.shape[0] > 0:
                 learned = basis.current[chosen.local[own]]
             s.net[own] = learned + leak
-        excitation[k] += max(leak, 0.0)
+        excitation[k] += max(leak, 0.0) if code.drift == 0 else max(learned + leak, 0.0)
     sample_currents(chosen, neurons.V, excitation, s.net, s.external, neurons.vectors, n)
 
 

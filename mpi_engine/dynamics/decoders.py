@@ -6,7 +6,6 @@ from math import cos, pi, sin, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import nnls
 
 from mpi_engine.compiled import kernel
 from mpi_engine.experiment import ExperimentError, Problem
@@ -86,11 +85,17 @@ def draw_weights(experiment: CodingExperiment, vectors: Floats, first: int, last
     return weights * exists, exists
 
 
-def order_of_death(experiment: CodingExperiment) -> NDArray[np.int64]:
-    """Order in which neurons are chosen to die."""
-    hashes = np.empty(experiment.network.size, np.uint64)
-    hash_ids(stream_key(experiment.seed.state, "deaths"), 0, hashes)
-    return np.argsort(hashes, kind="stable")
+def find_dead(experiment: CodingExperiment, step: int) -> NDArray[np.bool_]:
+    """Say which neurons have died until a step, shape (N,)."""
+    e, n = experiment, experiment.network.size
+    dead = np.zeros(n, bool)
+    for death in e.deaths.values():
+        if e.steps(death.at_ms) <= step:
+            hashes = np.empty(n, np.uint64)
+            hash_ids(stream_key(e.seed.state, "deaths"), 0, hashes)
+            chosen = np.argsort(hashes, kind="stable")[: round((death.fraction or 0.0) * n)]
+            dead[chosen if death.neurons is None else death.neurons] = True
+    return dead
 
 
 def directions(key: Key, n: int, k: int) -> Floats:
@@ -122,8 +127,30 @@ def _spans(vectors: Floats) -> bool:
     units = vectors / np.where(lengths > 0, lengths, 1.0)
     if np.linalg.matrix_rank(units) < vectors.shape[1]:
         return False
-    _, rest = nnls(units.T, -units.sum(axis=0))
-    return bool(rest < 1e-9 * len(vectors))
+    return _rest(units, -units.sum(axis=0)) < 1e-9 * len(vectors)
+
+
+def _rest(vectors: Floats, target: Floats) -> float:
+    """Distance of a target from sums of vectors with weights of at least zero: Lawson and Hanson's method."""
+    used, weights = np.zeros(len(vectors), bool), np.zeros(len(vectors))
+    while True:
+        rest = target - weights @ vectors
+        gain = np.where(used, 0.0, vectors @ rest)
+        best = int(gain.argmax())
+        if gain[best] <= 1e-10 * len(vectors):
+            return float(np.linalg.norm(rest))
+        used[best] = True
+        while True:
+            wanted = np.zeros(len(vectors))
+            wanted[used] = np.linalg.lstsq(vectors[used].T, target)[0]
+            below = used & (wanted <= 0.0)
+            if not below.any():
+                break
+            shares = weights[below] / (weights[below] - wanted[below])     # of the way, until a weight is zero
+            weights += shares.min() * (wanted - weights)
+            used[np.flatnonzero(below)[shares.argmin()]] = False
+            weights[~used] = 0.0
+        weights = wanted
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Functions of neurons, synapses and rules, as a block kernel's text names and calls them.
+"""Functions of neurons, synapses, rules and teachers, as a kernel's text names and calls them.
 
 All are imported from the module in which they are defined. That of a user's file is named by the hash of its text and
 of the number format, so that the text of a kernel that uses it changes with it.
@@ -10,13 +10,15 @@ import re
 import sys
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numba
 import numpy as np
 
 from mpi_engine.compiled import part
-from mpi_engine.experiment import Experiment, Problem
+from mpi_engine.experiment import CodingExperiment, Experiment, Problem
 from mpi_engine.experiment.user import UserPart
 from mpi_engine.user import arguments_of, load
 
@@ -70,20 +72,27 @@ def find_what_does_not_compile(experiment: Experiment) -> list[Problem]:
             if isinstance(owner, UserPart):
                 declared = load(owner.source, owner.file, owner.function, np.dtype(real).type)
                 problems += _problems(f"{kind}.{name}", owner.file, declared, np.dtype(real).type)
+    if isinstance(experiment, CodingExperiment) and isinstance(teacher := experiment.teacher, UserPart):
+        x = tuple(teacher.initial_state)
+        problems += _problems("teacher", teacher.file, teacher.declaration, np.float64, {"x": x})
     return problems
 
 
-def _problems(key: str, file: str, declared: Any, real: Any) -> Iterator[Problem]:
+def _problems(
+    key: str, file: str, declared: Any, real: Any, others: Mapping[str, Any] = MappingProxyType({})
+) -> Iterator[Problem]:
+    """Compile what a file declares, with numbers for its arguments but for ``p`` and some others."""
     p = namedtuple("p", list(declared.parameters))(*map(real, declared.parameters.values()))
+    known = {"p": p, **others}
     for function in (declared.function, getattr(declared, "reset", None), getattr(declared, "on_post", None)):
         if function is None:
             continue
-        types = [numba.typeof(p if name == "p" else real()) for name in arguments_of(function)]
+        types = [numba.typeof(known.get(name, real())) for name in arguments_of(function)]
         try:
             part(function).compile(tuple(types))
         except Exception as error:     # the compiler fails in many ways
             text = str(error)
-            found = re.findall(rf'File "{re.escape(file)}", line (\d+)', text)
+            found = re.findall(rf'File "[^"]*{re.escape(Path(file).name)}", line (\d+)', text)   # the path is relative
             reason = next((line for line in text.splitlines() if line.strip() and "Failed in" not in line), "")
             line = found[-1] if found else function.__code__.co_firstlineno
             yield Problem(f"{key}.file", file, f"line {line} cannot be compiled: {reason.strip()}")

@@ -65,8 +65,8 @@ class Course:
         """Last step of the window."""
         return self.window.first + self.window.c.shape[0]
 
-    def prepare(self, step: int) -> bool:
-        """Make the signals of the step after a given one, unless there are; return whether there were none.
+    def prepare(self, step: int) -> None:
+        """Make the signals of the step after a given one, unless there are.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class Course:
             If the teacher diverges.
         """
         if step < self.until:
-            return False
+            return
         x, noise = self.state_at(step)
         self.stage = self.conditions.stage(step)
         if step == self.stage.first:
@@ -86,7 +86,6 @@ class Course:
         feedback, learning_rate = self.conditions.feedback(step, n), self.conditions.learning_rate(step, n)
         self.window = Signals(step, self.teaching.follow(step, x, c), c, feedback, learning_rate)
         self._noise = noise
-        return True
 
     def state_at(self, step: int) -> tuple[Floats, Floats]:
         """State of the teacher, and of a random input, after a step of the window or before its first."""

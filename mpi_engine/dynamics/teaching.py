@@ -37,9 +37,9 @@ def slope(t, {x}):
 
 
 @kernel
-def follow(states, c, t0, dt):
+def follow(states, c, first, dt):
     for m in range(c.shape[0]):
-        t = t0 + m * dt
+        t = (first + m) * dt
 {states}
 {stages}
 {update}
@@ -135,7 +135,7 @@ class Teaching:
             return self._interpolate(np.arange(first_step, first_step + len(c) + 1, dtype=np.float64) * self._dt_s)
         states = np.empty((len(c) + 1, x.size))
         states[0] = x
-        self._module.follow(states, c, first_step * self._dt_s, self._dt_s)
+        self._module.follow(states, c, first_step, self._dt_s)     # the time of a step, wherever one begins
         wrong = ~(np.abs(states) < _ENORMOUS).all(axis=1)
         if wrong.any():
             m = int(np.argmax(wrong))

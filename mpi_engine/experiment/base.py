@@ -27,6 +27,10 @@ class Part(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
 
+    def __hash__(self) -> int:
+        """Hash what it holds, lists included; equal parts have equal hashes."""
+        return hash(self.model_dump_json())
+
 
 class Uniform(Part):
     """A uniform distribution: lower and upper end."""

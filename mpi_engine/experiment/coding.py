@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 from mpi_engine.experiment.base import Milliseconds, Part
 from mpi_engine.experiment.coding_network import CodingNetwork, GivenDecoder, Learning
 from mpi_engine.experiment.experiment import Experiment, Name, Run
-from mpi_engine.experiment.phases import Death, Phase, Trials
+from mpi_engine.experiment.phases import CodingInput, Death, Phase, PulseInput, Trials
 from mpi_engine.experiment.recording import Recording
 from mpi_engine.experiment.teachers import Teacher
 
@@ -201,6 +201,11 @@ class CodingExperiment(Experiment):
         return names + (self.trials.count - 1) * repeated
 
     @property
+    def exploring_input(self) -> CodingInput | None:
+        """Input with which a pilot run explores the states that the basis must tell apart: of the first to learn."""
+        return next((phase.input for phase in self.phases.values() if phase.does == "learn"), None)
+
+    @property
     def given_decoder(self) -> NDArray[np.float64] | None:
         """Decoding vectors if the experiment gives them, shape (N, K)."""
         decoder = self.network.decoder
@@ -217,6 +222,9 @@ class CodingExperiment(Experiment):
         for name, phase in self.phases.items():
             if phase.duration_ms is not None:
                 yield f"phases.{name}.duration_ms", phase.duration_ms
+            if isinstance(phase.input, PulseInput):
+                yield f"phases.{name}.input.length_ms", phase.input.length_ms
+                yield from ((f"phases.{name}.input.interval_ms", end) for end in phase.input.interval_ms)
         for name, death in self.deaths.items():
             yield f"deaths.{name}.at_ms", death.at_ms
         for name in ("state", "currents", "slow_weights"):

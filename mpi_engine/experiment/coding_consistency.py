@@ -10,6 +10,7 @@ from mpi_engine.experiment.coding_network import EvenDecoder, GivenDecoder
 from mpi_engine.experiment.consistency import MAX_STEPS
 from mpi_engine.experiment.phases import FormulaInput
 from mpi_engine.experiment.problems import Problem, suggest
+from mpi_engine.experiment.teachers import RecordedTeacher
 
 
 def find_coding_problems(experiment: CodingExperiment) -> list[Problem]:
@@ -26,9 +27,10 @@ def _times(e: CodingExperiment) -> Iterator[Problem]:
     if e.n_steps > MAX_STEPS:
         remedy = f"is {float(e.n_steps):.3g} steps, above {MAX_STEPS}; shorten it or raise run.dt_ms"
         yield Problem("run.duration_ms", f"{e.run.duration_ms:g}", remedy)
-    if e.network.leak_per_s * dt * 1e-3 > 0.1:
-        remedy = f"is too fast for run.dt_ms = {dt:g}; lower one of them"
-        yield Problem("network.leak_per_s", f"{e.network.leak_per_s:g}", remedy)
+    rates = {"network.leak_per_s": e.network.leak_per_s, "learning.decay_per_s": e.learning.decay_per_s}
+    for key, rate in rates.items():
+        if rate * dt * 1e-3 > 0.1:
+            yield Problem(key, f"{rate:g}", f"is too fast for run.dt_ms = {dt:g}; lower one of them")
 
 
 def _shapes(e: CodingExperiment) -> Iterator[Problem]:
@@ -46,13 +48,15 @@ def _shapes(e: CodingExperiment) -> Iterator[Problem]:
         yield Problem("network.decoder.kind", "'evenly_spaced'", remedy)
     if n < k + 1:
         yield Problem("network.size", str(n), f"cannot span {k} dimensions in both directions; give {k + 1} at least")
+    if e.network.drift == "exact" and isinstance(e.teacher, RecordedTeacher):
+        yield Problem("network.drift", "'exact'", 'needs a teacher whose f is known; set it to "learned"')
     if e.network.spikes_per_step > n:
         remedy = f"there are only {n} neurons; lower it"
         yield Problem("network.spikes_per_step", str(e.network.spikes_per_step), remedy)
 
 
 def _phases(e: CodingExperiment) -> Iterator[Problem]:
-    last = list(e.phases)[-1]
+    last, is_recorded = list(e.phases)[-1], isinstance(e.teacher, RecordedTeacher)
     for name, phase in e.phases.items():
         key = f"phases.{name}"
         if phase.duration_ms is None and phase.does == "learn":
@@ -61,6 +65,8 @@ def _phases(e: CodingExperiment) -> Iterator[Problem]:
             yield Problem(f"{key}.duration_ms", "", "is required, for only the last phase lasts to the end of the run")
         if phase.state is not None and len(phase.state) != e.n_dimensions:
             yield Problem(f"{key}.state", str(phase.state), f"must have {e.n_dimensions} components, one a dimension")
+        elif phase.state is not None and is_recorded:
+            yield Problem(f"{key}.state", str(phase.state), "a recorded trajectory goes its own way; leave it out")
         if isinstance(phase.input, FormulaInput) and len(phase.input.c_per_s) != e.n_dimensions:
             remedy = f"must have {e.n_dimensions} components, one for each dimension of the teacher"
             yield Problem(f"{key}.input.c_per_s", str(phase.input.c_per_s), remedy)

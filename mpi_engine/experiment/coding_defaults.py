@@ -60,23 +60,23 @@ def fill_in(experiment: CodingExperiment, directory: Path) -> CodingExperiment:
             teacher = resolve_trajectory(teacher, directory)
         offset, scale = choose_scale(teacher)
         teacher = teacher.model_copy(update={"offset": offset, "scale": scale})
-        rest = run_pilot(teacher, None)
-        phases = {name: _fill_in_input(phase, teacher, rest) for name, phase in e.phases.items()}
-        pilot = run_pilot(teacher, next((phase.input for phase in phases.values() if phase.does == "learn"), None))
+        phases = {name: _fill_in_input(phase, teacher) for name, phase in e.phases.items()}
+        e = e.model_copy(update={"teacher": teacher, "phases": phases})
+        pilot = run_pilot(teacher, e.exploring_input)
     except DataError as error:
         raise ExperimentError([Problem(f"teacher.{error.key}", "", str(error))]) from None
     except PilotError as error:
         raise ExperimentError([Problem("teacher", repr(e.teacher.kind), str(error))]) from None
     network = _fill_in_network(e.network, teacher, pilot)
     phases = {name: _fill_in_rates(phase, network, pilot) for name, phase in phases.items()}
-    return e.model_copy(update={"teacher": teacher, "network": network, "phases": phases})
+    return e.model_copy(update={"network": network, "phases": phases})
 
 
 def _rounded(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def _fill_in_input(phase: Phase, teacher: Teacher, rest: Pilot) -> Phase:
+def _fill_in_input(phase: Phase, teacher: Teacher) -> Phase:
     """Give a phase of learning an input that explores the surroundings of the states that are visited without one.
 
     A teacher that comes to rest must be driven through the states that it is to learn; another is disturbed a little.
@@ -86,6 +86,7 @@ def _fill_in_input(phase: Phase, teacher: Teacher, rest: Pilot) -> Phase:
         given = NoiseInput(kind="ornstein_uhlenbeck")
     if not isinstance(given, NoiseInput) or None not in (given.std_per_s, given.tau_ms):
         return phase
+    rest = run_pilot(teacher, None)
     if not isinstance(teacher, RecordedTeacher) and rest.comes_to_rest:
         std, tau_s = 0.5 * rest.lipschitz_per_s, 2.4 / max(rest.lipschitz_per_s, 1e-3)
     else:

@@ -146,7 +146,10 @@ def _resolve_coding(
     """Find all problems, and where there is none, fill in what follows from the teacher."""
     problems = find_coding_problems(experiment)
     if not problems and directory is not None:
-        experiment = fill_in(experiment, Path(directory))
+        try:
+            experiment = fill_in(experiment, Path(directory))
+        except ExperimentError as error:
+            problems = error.problems
     return experiment, problems
 
 

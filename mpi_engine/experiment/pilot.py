@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from random import Random
 
 import numpy as np
@@ -85,18 +86,20 @@ class Pilot:
 
 
 def choose_scale(teacher: Teacher) -> tuple[list[float], list[float]]:
-    """Choose offset and scale of a teacher from a run without input: each dimension is then of order one.
+    """Choose offset and scale of a teacher, unless given, from a run without input: dimensions are then of order one.
 
     Raises
     ------
     PilotError
         If it diverges.
     """
+    if teacher.offset is not None and teacher.scale is not None:
+        return teacher.offset, teacher.scale
     k = teacher.n_dimensions
     if isinstance(teacher, RecordedTeacher):
         states, rests = read_trajectory(teacher), False
     else:
-        pilot = _follow(teacher.slope, teacher.initial_state, None, [0.0] * k, [1.0] * k)
+        pilot = run_pilot(teacher.model_copy(update={"offset": [0.0] * k, "scale": [1.0] * k}), None)
         states, rests = pilot.states, pilot.comes_to_rest
     if rests:      # where it came to rest is the middle; how far away it began is the size
         offset = states[-1]
@@ -112,8 +115,9 @@ def choose_scale(teacher: Teacher) -> tuple[list[float], list[float]]:
     return teacher.offset or [round(float(value), digits) + 0.0 for value in offset], teacher.scale or rounded
 
 
+@lru_cache(maxsize=16)
 def run_pilot(teacher: Teacher, given: CodingInput | None) -> Pilot:
-    """Follow a teacher whose offset and scale are known, with an input [1/s].
+    """Follow a teacher whose offset and scale are known, with an input [1/s]; in a process, each but once.
 
     Raises
     ------

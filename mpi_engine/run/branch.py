@@ -73,7 +73,8 @@ def branch(parent: Path, directory: Path, at: str, overrides: Sequence[str]) -> 
     old = parse_experiment(tomllib.loads(checkpoint.experiment), (), str(checkpoint.path), None)
     new = parse_experiment(tomllib.loads(checkpoint.experiment), overrides, str(checkpoint.path))
     changes = find_changes(old, new)
-    problems = [*_find_fixed(old, new, changes), *_find_times(old, new, checkpoint.step, changes)]
+    problems = [*_find_fixed(old, new, changes), *_find_other_basis(old, new),
+                *_find_times(old, new, checkpoint.step, changes)]
     if problems:
         raise ExperimentError(problems, str(parent))
     origin = {"path": str(parent.absolute()), "hash": old.hash, "step": checkpoint.step}
@@ -127,6 +128,15 @@ def _find_fixed(old: Experiment, new: Experiment, changes: Mapping[str, Any]) ->
             yield Problem(key, repr(value), remedy)
         elif part == "neurons" and rest[0] == "V_init_mv":
             yield Problem(key, repr(value), "initial values are those of the parent's checkpoint; leave it out")
+
+
+def _find_other_basis(old: Experiment, new: Experiment) -> Iterator[Problem]:
+    """Find a change of the states over which a coding network's basis is decorrelated."""
+    if not (isinstance(old, CodingExperiment) and isinstance(new, CodingExperiment)):
+        return
+    if old.network.basis.decorrelated and old.exploring_input != new.exploring_input:
+        yield Problem("phases", "", "the basis is decorrelated over states that the teacher visits with the input of "
+                      "the first phase that learns, and so this cannot change; leave it, or begin a new run")
 
 
 def _find_times(old: Experiment, new: Experiment, step: int, changes: Mapping[str, Any]) -> Iterator[Problem]:

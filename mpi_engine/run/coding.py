@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mpi_engine.dynamics.basis import compile_basis, draw_dense, draw_units
 from mpi_engine.dynamics.coding import Code, Neurons, Scratch, block
 from mpi_engine.dynamics.conditions import compile_conditions
-from mpi_engine.dynamics.decoders import compile_draws, draw_decoder, draw_weights, order_of_death
+from mpi_engine.dynamics.decoders import compile_draws, draw_decoder, draw_weights, find_dead
 from mpi_engine.dynamics.recorders import SpikeRecord
 from mpi_engine.dynamics.signals import Course
 from mpi_engine.dynamics.slow import UNHEALTHY, Basis
@@ -29,7 +29,7 @@ from mpi_engine.run.coding_recording import CurrentRecorder, StateRecorder, Weig
 from mpi_engine.run.health import UnhealthyError
 from mpi_engine.run.recording import SpikeRecorder
 from mpi_engine.run.state import Common, Read, Synapses, Variable, of_neurons
-from mpi_engine.run.stepping import Stepping, require_same_build
+from mpi_engine.run.stepping import Stepping, require_compilable, require_same_build
 
 _SATURATED = 0.3
 """Spikes of a step, of those that are possible, from which on the code suffers."""
@@ -72,6 +72,7 @@ class CodingSimulation(Stepping):
         self._window_began = (0, 0)
         self._warned: set[int] = set()
         self._is_described = False
+        require_compilable(e, self.ranks)
         self.ranks.one_per_node_first(self._compile_parts)
         self._build()
         most, K = e.network.spikes_per_step, e.n_dimensions
@@ -86,6 +87,9 @@ class CodingSimulation(Stepping):
         self._first, self._last = self.partition.span(NEURONS, self.ranks.rank)
         self.course = Course(e)
         self.vectors = draw_decoder(e)
+        if (n_dead := int(find_dead(e, e.n_steps).sum())) > e.network.size / 2:
+            remedy = f"leave more dead neurons than live ones, {n_dead} of {e.network.size}; let fewer die"
+            raise ExperimentError([Problem("deaths", "", remedy)])
         self.code = self._make_code()
         self.neurons = self._make_neurons()
         self.units = draw_units(e)
@@ -99,10 +103,6 @@ class CodingSimulation(Stepping):
         e, net = self.experiment, self.experiment.network
         dt_s = e.run.dt_ms * 1e-3
         is_exact = net.drift == "exact"
-        drift = self.course.teaching.drift
-        if is_exact and drift is None:
-            remedy = 'needs a teacher whose f is known; set it to "learned"'
-            raise ExperimentError([Problem("network.drift", "'exact'", remedy)])
         decay = float(np.exp(-net.leak_per_s * dt_s))
         return Code(
             first=self._first,
@@ -112,7 +112,7 @@ class CodingSimulation(Stepping):
             cost=net.quadratic_cost * self._mean_square,
             dt_s=dt_s,
             delay=e.steps(net.lateral_delay_ms),
-            drift=np.uint64(drift if is_exact and drift is not None else 0),
+            drift=np.uint64((self.course.teaching.drift or 0) if is_exact else 0),
         )
 
     @property
@@ -225,6 +225,8 @@ class CodingSimulation(Stepping):
             begin = self.step
             self.step, status = self._call_block(end)
             self.weights.visit(begin, self.step, self.course.window)
+            if self.step == self.course.until:
+                self._warn_of_saturation(self.course.stage)
             self._note_events()
         self._x[:], self._noise[:] = self.course.state_at(self.step)
         if status & UNHEALTHY:
@@ -237,13 +239,10 @@ class CodingSimulation(Stepping):
 
     def _prepare(self) -> None:
         """Make the signals of the steps that follow."""
-        stage = self.course.stage
         try:
-            is_new = self.course.prepare(self.step)
+            self.course.prepare(self.step)
         except TeacherError as error:
             raise ExperimentError([Problem("teacher", "", str(error))]) from None
-        if is_new:
-            self._warn_of_saturation(stage)
 
     def _call_block(self, end: int) -> tuple[int, int]:
         spikes = self.spikes.records.get(NEURONS, _NO_SPIKES)
@@ -273,13 +272,7 @@ class CodingSimulation(Stepping):
 
     def _bury(self) -> None:
         """Let nobody spike who has died until now."""
-        e = self.experiment
-        for death in e.deaths.values():
-            if e.steps(death.at_ms) <= self.step:
-                n = round((death.fraction or 0.0) * e.network.size)
-                who = np.array(death.neurons if death.neurons is not None else order_of_death(e)[:n], np.int64)
-                mine = who[(who >= self._first) & (who < self._last)]
-                self.neurons.threshold[mine - self._first] = np.inf
+        self.neurons.threshold[find_dead(self.experiment, self.step)[self._first : self._last]] = np.inf
 
     def _warn_of_saturation(self, stage: Stage) -> None:
         """Say once of a stage, if too much of the window that has ended was spent at the most spikes a step."""

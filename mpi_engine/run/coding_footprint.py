@@ -34,7 +34,7 @@ class CodingFootprint:
         n, units = e.network.size, e.network.basis.n_units
         local, own_units = ceil(n / self._n_ranks), units if self._by_synapse else ceil(units / self._n_ranks)
         dense = n * own_units if e.network.basis.kind == "dense" else 0
-        slow = 2 * units * local if self._by_synapse else K * own_units
+        slow = (2 * units * local if self._by_synapse else K * own_units) + self._mixing * (1 + own_units / units)
         segment = e.recording.segment_ms
         records = self._recorded(segment) + self._spikes(segment) * SPIKE_IN_MEMORY
         return {"neurons": 8.0 * (K * (n + local) + 6 * local), "synapses": 8.0 * (slow + dense + (K + 4) * own_units),
@@ -43,7 +43,7 @@ class CodingFootprint:
     def run_file(self) -> float:
         """Bytes of all that is recorded, as ``run.h5`` holds it at the end."""
         e, duration = self._experiment, self._experiment.run.duration_ms
-        network = 8 * (e.network.size * e.n_dimensions + e.network.basis.n_units * (e.n_dimensions + 1))
+        network = 8 * (e.network.size * e.n_dimensions + e.network.basis.n_units * (e.n_dimensions + 1) + self._mixing)
         recorded = self._recorded(duration) + self._spikes(duration) * SPIKE_ON_DISK
         return recorded + network + 20 * DATASET_BYTES + FILE_BYTES
 
@@ -54,6 +54,12 @@ class CodingFootprint:
     def disk(self) -> float:
         """Most bytes on disk at a time: the segments beside the file they become, two checkpoints and one begun."""
         return 2 * self.run_file() + 3 * self.checkpoint()
+
+    @property
+    def _mixing(self) -> int:
+        """Numbers in the mixing of a decorrelated basis, of which each rank has the whole, and its part again."""
+        basis = self._experiment.network.basis
+        return basis.n_units**2 if basis.decorrelated else 0
 
     def _weights(self) -> int:
         e = self._experiment

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 
 from mpi_engine.dynamics.block import Plan, load_kernels
 from mpi_engine.dynamics.currents import Drive
-from mpi_engine.dynamics.functions import find_what_does_not_compile
 from mpi_engine.dynamics.neurons import Population, make_population
 from mpi_engine.dynamics.plasticity import make_history, make_postsynaptic_trace, make_presynaptic_trace
 from mpi_engine.dynamics.stimulus import make_trains
 from mpi_engine.dynamics.synapses import AnyProjection, PlasticProjection, make_projection, normalise, sum_weights
-from mpi_engine.experiment import Experiment, ExperimentError, Normalisation
+from mpi_engine.experiment import Experiment, Normalisation
 from mpi_engine.network.connectivity import connect, connect_nobody
 from mpi_engine.network.exchange import Exchange, make_exchange
 from mpi_engine.network.partition import Partition
@@ -26,7 +25,7 @@ from mpi_engine.output.layout import Record
 from mpi_engine.run.network_state import find_state
 from mpi_engine.run.recording import NeuronRecorder, SpikeRecorder
 from mpi_engine.run.state import Common, Read, Synapses
-from mpi_engine.run.stepping import Stepping, require_same_build
+from mpi_engine.run.stepping import Stepping, require_compilable, require_same_build
 from mpi_engine.run.weights import WeightRecorder
 
 
@@ -124,9 +123,7 @@ class Simulation(Stepping):
             If ranks differ in the engine's sources, versions or CPU type, so that their bits could differ.
         """
         require_same_build(self.ranks)
-        problems = self.ranks.broadcast(find_what_does_not_compile(self.experiment) if self.ranks.is_first else [])
-        if problems:
-            raise ExperimentError(problems)
+        require_compilable(self.experiment, self.ranks)
         self.ranks.one_per_node_first(self._compile)
 
     def _compile(self) -> None:

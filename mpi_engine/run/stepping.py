@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.compiled import build
-from mpi_engine.experiment import Experiment
+from mpi_engine.dynamics.functions import find_what_does_not_compile
+from mpi_engine.experiment import Experiment, ExperimentError
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import LaunchError, Ranks
 from mpi_engine.output.layout import Record
@@ -101,6 +102,13 @@ class Stepping(ABC):
         read : callable
             ``read(path, start, stop)`` gives the rows from start to stop of a record of `save`.
         """
+
+
+def require_compilable(experiment: Experiment, ranks: Ranks) -> None:
+    """Collective. Raise `ExperimentError` if a function of the user's cannot be compiled."""
+    problems = ranks.broadcast(find_what_does_not_compile(experiment) if ranks.is_first else [])
+    if problems:
+        raise ExperimentError(problems)
 
 
 def require_same_build(ranks: Ranks) -> None:

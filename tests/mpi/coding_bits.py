@@ -16,23 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.experiment import Experiment, parse_experiment
-from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import Ranks
 from mpi_engine.run.coding import CodingSimulation
 from tests.coding_networks import NETWORKS, make
+from tests.mpi.digest import random_partition, whole
 
 RECORDING = {
     "state": {"interval_ms": 0.7},
     "currents": {"neurons": [0, 7, 29, 30, 59], "interval_ms": 1.3},
     "slow_weights": {"interval_ms": 20.0},
 }
-
-
-def random_partition(experiment: Experiment, n_ranks: int, seed: int) -> Partition:
-    rng = np.random.default_rng(seed)
-    cuts = {name: [0, *sorted(rng.integers(0, size + 1, n_ranks - 1).tolist()), size]
-            for name, size in experiment.partitioned.items()}
-    return Partition(cuts)
 
 
 def digest(experiment: Experiment, ranks: Ranks, stops: list[int], seed: int | None) -> str:
@@ -50,21 +43,12 @@ def digest(experiment: Experiment, ranks: Ranks, stops: list[int], seed: int | N
             simulation.advance(min(simulation.step + 333, stop))
             for record in simulation.take_records():
                 if record.grows or record.path not in recorded:
-                    recorded.setdefault(record.path, []).append(whole(simulation, record))
-        saved = {record.path: whole(simulation, record) for record in simulation.save()}
+                    recorded.setdefault(record.path, []).append(whole(record, ranks))
+        saved = {record.path: whole(record, ranks) for record in simulation.save()}
     sha = hashlib.sha256()
     for path, parts in sorted({**recorded, **{path: [values] for path, values in saved.items()}}.items()):
         sha.update(path.encode() + np.concatenate(parts).tobytes())
     return sha.hexdigest()
-
-
-def whole(simulation: CodingSimulation, record: Any) -> NDArray[Any]:
-    """Collective. Put slabs of any axis together."""
-    values = np.zeros(record.shape, record.dtype)
-    for start, slab in simulation.ranks.gather((record.start, record.values)):
-        if slab is not None and slab.size:
-            values[tuple(slice(first, first + n) for first, n in zip(start, slab.shape, strict=True))] = slab
-    return values
 
 
 if __name__ == "__main__":

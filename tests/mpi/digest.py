@@ -20,10 +20,10 @@ from mpi_engine.run.simulation import Simulation
 
 
 def random_partition(experiment: Experiment, n_ranks: int, seed: int) -> Partition:
-    """Cut every population at random places; blocks may be empty."""
+    """Cut all that is divided among ranks at random places; blocks may be empty."""
     rng = np.random.default_rng(seed)
     cuts = {}
-    for name, size in experiment.sizes.items():
+    for name, size in experiment.partitioned.items():
         cuts[name] = [0, *sorted(rng.integers(0, size + 1, n_ranks - 1).tolist()), size]
     return Partition(cuts)
 

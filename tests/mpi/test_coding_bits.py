@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import tomli_w
 
+from mpi_engine.experiment import ExperimentError
 from mpi_engine.output.coding_reader import open_coding_run
 from mpi_engine.output.difference import differences
+from mpi_engine.run.branch import branch as branch_off
 from tests.coding_networks import NETWORKS, make
 from tests.mpi.coding_bits import RECORDING
 
@@ -56,6 +58,9 @@ def test_one_file_from_runs_and_resumed_runs(mpirun: Mpirun, tmp_path: Path) -> 
     engine(3, "run", path, "-o", tmp_path / "parts", "--set", "run.duration_ms=70.3", "--writer", "parallel")
     engine(1, "branch", tmp_path / "parts", "-o", tmp_path / "branch", "--at", "latest", "--set",
            "run.duration_ms=150.0", "--set", "deaths.half={at_ms=70.3, fraction=0.5}", "--set", "seed.noise=9")
+    with pytest.raises(ExperimentError, match="the basis is decorrelated over states"):
+        branch_off(tmp_path / "parts", tmp_path / "other", "latest",
+                   ["run.duration_ms=150.0", "phases.learn.input.std_per_s=2.0"])
     engine(2, "resume", tmp_path / "parts", "--set", "run.duration_ms=150.0", "--writer", "gather")
     assert differences(tmp_path / "whole", tmp_path / "parts") == []
     engine(2, "resume", tmp_path / "branch")

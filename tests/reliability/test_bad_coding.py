@@ -17,6 +17,8 @@ FREE = {"free": {"does": "run"}}
 
 LEARN = {"does": "learn", "duration_ms": 100.0}
 
+RECORDED = {"kind": "recorded", "file": "arm.csv", "columns": ["x", "y"], "interval_ms": 5.0}
+
 BAD: dict[str, tuple[Table, tuple[str, ...]]] = {
     "unknown key": ({"network": {"sizes": 5}}, ("network.sizes", "did you mean size?")),
     "a population": ({"populations": {"E": {"size": 4}}}, ("populations", "network")),
@@ -32,6 +34,19 @@ BAD: dict[str, tuple[Table, tuple[str, ...]]] = {
     ),
     "gains the wrong way": ({"network": {"basis": STRUCTURED | {"gains": [2.0, 0.5]}}}, ("network.basis", "swap")),
     "too fast a leak": ({"network": {"leak_per_s": 2000.0}}, ("network.leak_per_s", "run.dt_ms")),
+    "too fast a decay": ({"learning": {"decay_per_s": 2000.0}}, ("learning.decay_per_s", "run.dt_ms")),
+    "a pulse off the step": (
+        {"phases": {"free": {"does": "run", "input": {"kind": "pulses", "amplitude_per_s": 1.0, "length_ms": 0.04,
+                                                      "interval_ms": [1.0, 5.0]}}}},
+        ("phases.free.input.length_ms = 0.04", "run.dt_ms"),
+    ),
+    "a recording put into a state": (
+        {"teacher": RECORDED, "phases": {"free": {"does": "run", "state": [1.0, 0.0]}}},
+        ("phases.free.state", "leave it out"),
+    ),
+    "the exact drift of a recording": (
+        {"teacher": RECORDED, "network": {"drift": "exact"}}, ("network.drift = 'exact'", "f is known")
+    ),
     "a delay off the step": ({"network": {"lateral_delay_ms": 0.25}}, ("network.lateral_delay_ms", "run.dt_ms")),
     "more spikes than neurons": ({"network": {"spikes_per_step": 61}}, ("network.spikes_per_step", "60 neurons")),
     "factors with a mask": ({"learning": {"density": 0.5}}, ("density = 0.5", 'form = "per_synapse"')),

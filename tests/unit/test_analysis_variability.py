@@ -39,6 +39,13 @@ def test_slow_changes_of_the_rate_count_in_cv_but_hardly_in_cv2() -> None:
     assert local_coefficients_of_variation(train, ids, 1)[0] == pytest.approx(1.0, abs=0.03)
 
 
+def test_silence_between_epochs_is_left_out() -> None:
+    epochs = np.repeat(np.arange(4), 10)
+    times, ids = np.arange(40) * 10.0 + 1000.0 * epochs, np.zeros(40, int)
+    assert coefficients_of_variation(times, ids, 1)[0] > 2
+    assert coefficients_of_variation(times, ids, 1, epochs)[0] == pytest.approx(0.0, abs=1e-12)
+
+
 def test_neurons_with_too_few_spikes_have_no_irregularity() -> None:
     times, ids = np.array([1.0, 2.0, 3.0, 5.0, 9.0, 4.0]), np.array([0, 0, 1, 1, 1, 2])
     for measure in (coefficients_of_variation, local_coefficients_of_variation):

@@ -87,12 +87,13 @@ def test_both_forms_of_learning_agree_spike_for_spike() -> None:
     "who", [{"fraction": 0.25}, {"neurons": [0, 7, 8, 59]}], ids=["a fraction", "a list"]
 )
 def test_the_dead_do_not_spike(who: Table) -> None:
-    steps, ids = spikes_of(started(make(deaths={"some": {"at_ms": 200.0, **who}})), 4000)
+    simulation = started(make(deaths={"some": {"at_ms": 200.0, **who}}))
+    steps, ids = spikes_of(simulation, 4000)
     before, after = set(ids[steps <= 2000].tolist()), set(ids[steps > 2000].tolist())
     alive_steps, alive_ids = spikes_of(started(make()), 4000)
     np.testing.assert_array_equal(ids[steps <= 2000], alive_ids[alive_steps <= 2000])
-    dead = set(who["neurons"]) if "neurons" in who else set(range(60)) - after
-    assert len(dead) >= len(who.get("neurons", range(15)))
+    dead = set(np.flatnonzero(np.isinf(simulation.neurons.threshold)).tolist())
+    assert dead == set(who["neurons"]) if "neurons" in who else len(dead) == 15
     assert not dead & after
     assert dead & before
 
@@ -104,6 +105,13 @@ def test_a_larger_fraction_contains_a_smaller_one() -> None:
         dead.append(set(np.flatnonzero(np.isinf(simulation.neurons.threshold)).tolist()))
     assert [len(some) for some in dead] == [6, 15, 30]
     assert dead[0] < dead[1] < dead[2]
+
+
+def test_no_deaths_leave_more_dead_than_live() -> None:
+    """Together, that is: each of these does not, and whom the first takes is known only when it is drawn."""
+    deaths = {"some": {"at_ms": 0.0, "fraction": 0.5}, "others": {"at_ms": 300.0, "neurons": list(range(20))}}
+    with pytest.raises(ExperimentError, match="deaths: leave more dead neurons than live ones"):
+        CodingSimulation(parse_experiment(make(deaths=deaths)))
 
 
 def test_noise_has_the_deviation_that_is_asked_for() -> None:
@@ -223,6 +231,12 @@ def test_currents_of_chosen_neurons_add_up() -> None:
             net = values["slow_E"][-1] + values["slow_I"][-1]
             np.testing.assert_allclose(net, D @ (drift + 10.0 * readout), rtol=0, atol=1e-9)
         found.append(values)
+    exact = started(make(recording=recording, network={"drift": "exact"}))
+    assert exact.advance(2000) == 0
+    values = {record.path.rpartition("/")[2]: record.values for record in exact.take_records()}
+    assert (values["slow_E"] * values["slow_I"] == 0).all()
+    assert values["slow_E"].min() >= 0 >= values["slow_I"].max()
+    assert values["slow_E"].any() and values["slow_I"].any()
     for name, values in found[0].items():
         np.testing.assert_allclose(values, found[1][name], rtol=0, atol=1e-6, err_msg=name)
 
@@ -241,7 +255,7 @@ def test_a_number_out_of_range_ends_the_run() -> None:
 
 def test_saturation_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     network = {"decoder": {"kind": "random", "norm": 0.002}}
-    phases = {"hurry": {"does": "synchronise", "duration_ms": 200.0, "feedback_per_s": 100.0}, "free": {"does": "run"}}
+    phases = {"hurry": {"does": "synchronise", "feedback_per_s": 100.0}}     # the only one
     with caplog.at_level(logging.WARNING, "steelyard"):
         simulation = started(make(network=network, phases=phases))
         simulation.advance(4000)

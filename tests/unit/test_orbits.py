@@ -77,9 +77,13 @@ def test_return_map_tells_a_tent_from_a_constant() -> None:
     def signal(values: list[float]) -> np.ndarray:
         return np.concatenate([(1 + value) * bump for value in values])
 
-    truth = signal(heights[:200])
-    assert return_map_distance(signal(heights[100:]), truth) < 0.03
-    assert return_map_distance(signal([0.2] * 100), truth) > 0.1
+    truth = [signal(heights[:200])]
+    assert return_map_distance([signal(heights[100:])], truth) < 0.03
+    assert return_map_distance([signal([0.2] * 100)], truth) > 0.1
+    # every bump of many short runs is on the map, the way from one run to the next is not
+    short = [signal(heights[i : i + 5]) for i in range(100, 280, 5)]
+    assert return_map_distance(short, truth) < 0.03
+    assert return_map_distance([np.concatenate(short[::-1])], truth) > 0.03
 
 
 def test_ends_are_told_apart() -> None:

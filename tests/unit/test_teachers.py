@@ -15,17 +15,24 @@ from mpi_engine.experiment.pilot import run_pilot
 from mpi_engine.run.coding import CodingSimulation
 from tests.coding_networks import Table, make
 
-FILE = '''from mpi_engine.user import teacher
+FILE = '''from math import sin
+
+from mpi_engine.user import teacher
 
 
 @teacher(parameters={"rate": 2.0})
 def decay(x, t, p):
-    return -p.rate * x[0], t
+    return -p.rate * x[0], t + 1e-8 * sin(1e12 * t)
 
 
 @teacher(parameters={})
 def explosion(x):
     return x[0] * x[0]
+
+
+@teacher(parameters={})
+def spelled_out(x):
+    return -float.fromhex(x[0].hex())
 
 
 @teacher(parameters={})
@@ -70,16 +77,17 @@ def test_an_oscillator_is_followed_to_fourth_order() -> None:
 
 
 def test_a_teacher_is_the_same_from_any_step_on(file: Path) -> None:
-    experiment = resolved(user(file, "decay", [1.0, 0.0], parameters={"rate": 3.0}))
+    """Its time too: the sine is small, and shows the last bit of t."""
+    units = {"offset": [0.0, 0.0], "scale": [1.0, 1.0]}
+    experiment = resolved(user(file, "decay", [1.0, 0.0], parameters={"rate": 3.0}, **units))
     teaching = Teaching(experiment)
     c = np.random.default_rng(0).normal(size=(400, 2))
     whole = teaching.follow(0, teaching.initial_state, c)
     parts = teaching.follow(150, whole[150], c[150:])
     np.testing.assert_array_equal(parts, whole[150:])
     quiet = teaching.follow(0, teaching.initial_state, np.zeros((400, 2)))
-    scale, offset = (np.array(getattr(experiment.teacher, key)) for key in ("scale", "offset"))
     t = np.arange(401) * 1e-4
-    np.testing.assert_allclose(offset + scale * quiet, np.column_stack([np.exp(-3 * t), t**2 / 2]), atol=1e-9)
+    np.testing.assert_allclose(quiet, np.column_stack([np.exp(-3 * t), t**2 / 2]), atol=1e-9)
 
 
 def test_a_recorded_trajectory_is_interpolated_and_ends(tmp_path: Path) -> None:
@@ -165,6 +173,12 @@ def test_divergence_in_the_run_names_time_and_state(file: Path) -> None:
         teaching.follow(0, teaching.initial_state, np.full((10_000, 1), 8.0))
 
 
+def test_a_flow_that_cannot_be_compiled_is_told(file: Path) -> None:
+    experiment = resolved(user(file, "spelled_out", [1.0]))
+    with pytest.raises(ExperimentError, match=r"teacher\.file = .*flows\.py: line 18 cannot be compiled"):
+        CodingSimulation(experiment)
+
+
 def test_decorrelated_units_are_orthonormal_where_the_teacher_goes() -> None:
     experiment = resolved({"kind": "lorenz"}, network={"basis": {"size": 40}})
     units = draw_units(experiment)
@@ -183,14 +197,13 @@ def test_too_many_units_are_refused() -> None:
 
 def test_a_limit_cycle_is_learned_with_defaults_in_seconds() -> None:
     """Free-running within a tenth of the cycle's size, of which an untaught network stays far away."""
-    phases = {"learn": {"does": "learn", "duration_ms": 20_000.0},
-              "settle": {"does": "synchronise", "duration_ms": 500.0}, "free": {"does": "run"}}
+    phases = {"settle": {"does": "synchronise", "duration_ms": 500.0}, "free": {"does": "run"}}
     distances = []
-    for more in ({}, {"learning_rate_per_s2": 0.0}):
+    for learn in ({"duration_ms": 20_000.0}, {"duration_ms": 500.0, "learning_rate_per_s2": 0.0}):
         experiment = resolved(
-            {"kind": "limit_cycle", "frequency_hz": 1.3}, run={"duration_ms": 25_000.0},
+            {"kind": "limit_cycle", "frequency_hz": 1.3}, run={"duration_ms": learn["duration_ms"] + 5000.0},
             network={"size": 100, "decoder": {"kind": "random"}, "basis": {}},
-            recording={"state": {"interval_ms": 5.0}}, phases=phases | {"learn": phases["learn"] | more},
+            recording={"state": {"interval_ms": 5.0}}, phases={"learn": {"does": "learn", **learn}, **phases},
         )
         simulation = CodingSimulation(experiment)
         simulation.compile()
