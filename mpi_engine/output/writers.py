@@ -87,11 +87,10 @@ class Writer(ABC):
             On a rank that cannot go on, perhaps on it alone.
         """
         self._agree(records, attributes)
-        partial = path.with_suffix(".partial")
         try:
-            extents = self._fill(partial, records, attributes, slabs)
+            extents = self._fill(path, records, attributes, slabs)
             self.barrier()
-            self.on_root(lambda: _finish(partial, path, extents), path)
+            self.on_root(lambda: _finish(_partial(path), path, extents), path)
         except RunError as error:
             raise WriteError(str(error)) from error
         except (OSError, RuntimeError) as error:
@@ -101,9 +100,9 @@ class Writer(ABC):
         self, path: Path, records: Sequence[Record], attributes: Mapping[str, Any], slabs: Iterable[Slab] | None
     ) -> list[tuple[int, int]]:
         """Collective. Write everything but the seal; where the data lie in the file is returned."""
-        file = self._create(path)
+        file = self._create(_partial(path))
         datasets = {} if file is None else _declare(file, records, attributes)
-        self.on_root(lambda: _take_space(path, records), path)
+        self.on_root(lambda: _take_space(_partial(path), records), path)
         written: Counter[str] = Counter()
         for name, start, values in slabs or ((record.path, record.start, record.values) for record in records):
             written[name] += 0 if values is None else values.size
@@ -283,6 +282,11 @@ def _on_disk(action: Callable[[], T], path: Path | None) -> T:
     except OSError as error:
         what = f"{path}: cannot be written" if path else f"{error.filename or 'the run directory'}: cannot be used"
         raise RunError(f"{what} ({reason_of(error)}); {_REMEDY}") from error
+
+
+def _partial(path: Path) -> Path:
+    """Name a file while it is being written."""
+    return path.with_suffix(".partial")
 
 
 def _take_space(path: Path, records: Sequence[Record]) -> None:
