@@ -29,7 +29,7 @@ _FINEST = 0.02
 _WIDTH = 0.4
 """Root mean square of a coordinate, below which gains grow, so that units differ over the states that are visited."""
 
-_UNITS, _FEWEST_UNITS = 20, 8
+_UNITS, _FEWEST_UNITS = 20, 10
 """Units of a basis for each dimension; and in one dimension, where no more are different enough."""
 
 
