@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mpi_engine.dynamics.conditions import Conditions
 from mpi_engine.dynamics.teaching import Teaching
 from mpi_engine.experiment.coding import CodingExperiment
+from mpi_engine.experiment.phases import NoiseInput
 
 Floats = NDArray[np.float64]
 
@@ -90,7 +91,10 @@ class Course:
     def state_at(self, step: int) -> tuple[Floats, Floats]:
         """State of the teacher, and of a random input, after a step of the window or before its first."""
         m = step - self.window.first
-        return self.window.x[m].copy(), (self._noise if step == self.until else self.window.c[m]).copy()
+        x = self.window.x[m].copy()
+        if not isinstance(self.stage.phase.input, NoiseInput):     # what follows from the time has no state
+            return x, np.zeros_like(x)
+        return x, (self._noise if step == self.until else self.window.c[m]).copy()
 
     def go_on_from(self, step: int, x: Floats, noise: Floats) -> None:
         """Go on from a step with the states that `state_at` gave."""
