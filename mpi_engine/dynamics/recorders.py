@@ -11,13 +11,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import part
+from mpi_engine.compiled import Real, part
 from mpi_engine.dynamics.neurons import Population
 from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.mathematics import bits_of_float64
 
 _LARGEST = 2.0**42
 """Values are clipped to so many units in population sums, which leaves room for 2^21 samples of neurons."""
+
+_TILE = 1024
+"""Neurons that are observed at a time, so that what is made of their samples stays in the fastest cache."""
 
 
 class Clock(NamedTuple):
@@ -140,18 +143,20 @@ def observe(o: Observations, population: Population, clock: Clock, n: int) -> No
     averaged = clock.statistics > 0 and n % clock.statistics == 0
     if not (binned or averaged):
         return
-    _add_up(o, population)
     alone = averaged and clock.average == 1
     collected = averaged and not alone
-    n_kinds = population.currents.shape[0]
-    _note(o, 0, population.V, row, binned, collected, alone)
-    for kind in range(n_kinds):
-        _note(o, 1 + kind, population.currents[kind], row, binned, collected, alone)
-    _note(o, n_kinds + 1, o.total, row, binned, collected, alone)
-    if population.V_free.size > 0:
-        _note(o, n_kinds + 2, population.V_free, row, binned, collected, alone)
-    if o.conductance.size > 0:
-        _note(o, o.unit.size - 1, o.conductance, row, binned, collected, alone)
+    for begin in range(0, population.V.size, _TILE):
+        tile = slice(begin, min(begin + _TILE, population.V.size))
+        _add_up(o, population, tile)
+        n_kinds = population.currents.shape[0]
+        _note(o, 0, population.V[tile], tile, row, binned, collected, alone)
+        for kind in range(n_kinds):
+            _note(o, 1 + kind, population.currents[kind, tile], tile, row, binned, collected, alone)
+        _note(o, n_kinds + 1, o.total[tile], tile, row, binned, collected, alone)
+        if population.V_free.size > 0:
+            _note(o, n_kinds + 2, population.V_free[tile], tile, row, binned, collected, alone)
+        if o.conductance.size > 0:
+            _note(o, o.unit.size - 1, o.conductance[tile], tile, row, binned, collected, alone)
     if alone:
         _take_joint_sample(o, population.V, o.conductance, 1.0)
     elif averaged:
@@ -172,15 +177,16 @@ def _count(o: Observations, population: Population, clock: Clock, row: int) -> N
 
 
 @part
-def _add_up(o: Observations, population: Population) -> None:
-    """Set the total current and the total conductance of every neuron."""
-    V, total, conductance = population.V, o.total, o.conductance
+def _add_up(o: Observations, population: Population, tile: slice) -> None:
+    """Set the total current and the total conductance of the neurons of a tile."""
+    V, drive, leak, total = population.V[tile], population.drive[tile], population.leak[tile], o.total[tile]
+    conductance = o.conductance[tile]
     for i in range(total.size):
-        total[i] = population.drive[i]
+        total[i] = drive[i]
     for i in range(conductance.size):
-        conductance[i] = population.leak[i]
+        conductance[i] = leak[i]
     for kind in range(population.currents.shape[0]):
-        current, reversal = population.currents[kind], population.reversal[kind]
+        current, reversal = population.currents[kind, tile], population.reversal[kind]
         if np.isnan(reversal):
             for i in range(total.size):
                 total[i] += current[i]
@@ -192,22 +198,20 @@ def _add_up(o: Observations, population: Population) -> None:
 
 @part
 def _note(
-    o: Observations, variable: int, values: NDArray[np.float32], row: int, binned: bool, collected: bool, alone: bool
+    o: Observations, variable: int, values: NDArray[np.float32], tile: slice, row: int, binned: bool, collected: bool,
+    alone: bool,
 ) -> None:
-    if binned:
-        _add_to_bin(o, values, row, variable)
-    if collected:
-        _add(values, o.window[variable])
-    if alone:    # not by way of the window, which would take twice the memory traffic
-        _take_sample(values, o.sums[variable], o.squares[variable], 1.0)
-
-
-@part
-def _add_to_bin(o: Observations, values: NDArray[np.float32], row: int, variable: int) -> None:
     unit = o.unit[variable]
-    o.binned[row, 0, variable] += fixed_point_sum(values, unit)
-    for group in range(o.member.shape[0]):
-        o.binned[row, 1 + group, variable] += fixed_point_sum_of(values, o.member[group], unit)
+    if alone:    # not by way of the window, which would take twice the memory traffic
+        whole = _take_sample(values, o.sums[variable, tile], o.squares[variable, tile], 1.0, unit)
+    elif binned:
+        whole = fixed_point_sum(values, unit)
+    if collected:
+        _add(values, o.window[variable, tile])
+    if binned:
+        o.binned[row, 0, variable] += whole
+        for group in range(o.member.shape[0]):
+            o.binned[row, 1 + group, variable] += fixed_point_sum_of(values, o.member[group, tile], unit)
 
 
 @part
@@ -221,7 +225,7 @@ def _take_average(o: Observations) -> None:
     """Add the average over the window to the block's sums, and empty the window."""
     window, per_sample = o.window, 1 / np.float64(o.collected[0])
     for variable in range(window.shape[0]):
-        _take_sample(window[variable], o.sums[variable], o.squares[variable], per_sample)
+        _take_sample(window[variable], o.sums[variable], o.squares[variable], per_sample, o.unit[variable])
     _take_joint_sample(o, window[0], window[window.shape[0] - 1], per_sample)
     window[:] = 0.0
     o.collected[0] = 0
@@ -229,12 +233,16 @@ def _take_average(o: Observations) -> None:
 
 @part
 def _take_sample(
-    values: NDArray[Any], sums: NDArray[np.float64], squares: NDArray[np.float64], factor: float
-) -> None:
+    values: NDArray[Any], sums: NDArray[np.float64], squares: NDArray[np.float64], factor: float, unit: float
+) -> np.int64:
+    """Add values to the sums of each neuron; return their sum as `fixed_point_sum`, which the memory's pace hides."""
+    whole = np.int64(0)
     for i in range(values.size):
         value = values[i] * factor
         sums[i] += value
         squares[i] += value * value
+        whole += _units(values[i], unit)
+    return whole
 
 
 @part
@@ -254,7 +262,7 @@ def fixed_point_sum(values: NDArray[np.float32], unit: float) -> np.int64:
     """Sum values as integers of a unit, a power of two, which is exact in any order."""
     whole = np.int64(0)
     for i in range(values.size):
-        whole += _units(np.float64(values[i]), unit)
+        whole += _units(values[i], unit)
     return whole
 
 
@@ -263,15 +271,15 @@ def fixed_point_sum_of(values: NDArray[np.float32], member: NDArray[np.uint8], u
     """Sum the values of members only."""
     whole = np.int64(0)
     for i in range(values.size):
-        whole += _units(np.float64(values[i]), unit) * member[i]
+        whole += _units(values[i], unit) * member[i]
     return whole
 
 
 @part
-def _units(value: float, unit: float) -> np.int64:
+def _units(value: Real, unit: float) -> np.int64:
     # far above the value, a float64 is spaced by one unit: adding rounds to it, and leaves it in the low bits
-    shift = 1.5 * 2.0**52 * unit
-    clipped = min(max(value, -_LARGEST * unit), _LARGEST * unit)
+    shift, largest = 1.5 * 2.0**52 * unit, type(value)(_LARGEST * unit)
+    clipped = min(max(value, -largest), largest)
     return bits_of_float64(clipped + shift) - bits_of_float64(shift)
 
 
