@@ -19,9 +19,6 @@ from mpi_engine.network.mathematics import bits_of_float64
 _LARGEST = 2.0**42
 """Values are clipped to so many units in population sums, which leaves room for 2^21 samples of neurons."""
 
-_TILE = 1024
-"""Neurons that are observed at a time, so that what is made of their samples stays in the fastest cache."""
-
 
 class Clock(NamedTuple):
     """When recorders are due, in steps; zero where one is off.
@@ -143,20 +140,18 @@ def observe(o: Observations, population: Population, clock: Clock, n: int) -> No
     averaged = clock.statistics > 0 and n % clock.statistics == 0
     if not (binned or averaged):
         return
+    _add_up(o, population)
     alone = averaged and clock.average == 1
     collected = averaged and not alone
-    for begin in range(0, population.V.size, _TILE):
-        tile = slice(begin, min(begin + _TILE, population.V.size))
-        _add_up(o, population, tile)
-        n_kinds = population.currents.shape[0]
-        _note(o, 0, population.V[tile], tile, row, binned, collected, alone)
-        for kind in range(n_kinds):
-            _note(o, 1 + kind, population.currents[kind, tile], tile, row, binned, collected, alone)
-        _note(o, n_kinds + 1, o.total[tile], tile, row, binned, collected, alone)
-        if population.V_free.size > 0:
-            _note(o, n_kinds + 2, population.V_free[tile], tile, row, binned, collected, alone)
-        if o.conductance.size > 0:
-            _note(o, o.unit.size - 1, o.conductance[tile], tile, row, binned, collected, alone)
+    n_kinds = population.currents.shape[0]
+    _note(o, 0, population.V, row, binned, collected, alone)
+    for kind in range(n_kinds):
+        _note(o, 1 + kind, population.currents[kind], row, binned, collected, alone)
+    _note(o, n_kinds + 1, o.total, row, binned, collected, alone)
+    if population.V_free.size > 0:
+        _note(o, n_kinds + 2, population.V_free, row, binned, collected, alone)
+    if o.conductance.size > 0:
+        _note(o, o.unit.size - 1, o.conductance, row, binned, collected, alone)
     if alone:
         _take_joint_sample(o, population.V, o.conductance, 1.0)
     elif averaged:
@@ -177,16 +172,15 @@ def _count(o: Observations, population: Population, clock: Clock, row: int) -> N
 
 
 @part
-def _add_up(o: Observations, population: Population, tile: slice) -> None:
-    """Set the total current and the total conductance of the neurons of a tile."""
-    V, drive, leak, total = population.V[tile], population.drive[tile], population.leak[tile], o.total[tile]
-    conductance = o.conductance[tile]
+def _add_up(o: Observations, population: Population) -> None:
+    """Set the total current and the total conductance of every neuron."""
+    V, total, conductance = population.V, o.total, o.conductance
     for i in range(total.size):
-        total[i] = drive[i]
+        total[i] = population.drive[i]
     for i in range(conductance.size):
-        conductance[i] = leak[i]
+        conductance[i] = population.leak[i]
     for kind in range(population.currents.shape[0]):
-        current, reversal = population.currents[kind, tile], population.reversal[kind]
+        current, reversal = population.currents[kind], population.reversal[kind]
         if np.isnan(reversal):
             for i in range(total.size):
                 total[i] += current[i]
@@ -198,20 +192,19 @@ def _add_up(o: Observations, population: Population, tile: slice) -> None:
 
 @part
 def _note(
-    o: Observations, variable: int, values: NDArray[np.float32], tile: slice, row: int, binned: bool, collected: bool,
-    alone: bool,
+    o: Observations, variable: int, values: NDArray[np.float32], row: int, binned: bool, collected: bool, alone: bool
 ) -> None:
     unit = o.unit[variable]
     if alone:    # not by way of the window, which would take twice the memory traffic
-        whole = _take_sample(values, o.sums[variable, tile], o.squares[variable, tile], 1.0, unit)
+        whole = _take_sample(values, o.sums[variable], o.squares[variable], 1.0, unit)
     elif binned:
         whole = fixed_point_sum(values, unit)
     if collected:
-        _add(values, o.window[variable, tile])
+        _add(values, o.window[variable])
     if binned:
         o.binned[row, 0, variable] += whole
         for group in range(o.member.shape[0]):
-            o.binned[row, 1 + group, variable] += fixed_point_sum_of(values, o.member[group, tile], unit)
+            o.binned[row, 1 + group, variable] += fixed_point_sum_of(values, o.member[group], unit)
 
 
 @part
