@@ -192,7 +192,7 @@ class TimeSplit:
     build_s, compile_s : float
         Wall time before the first step, on rank 0 [s]: of drawing the network, and of compiling or loading the step.
     cpu_s : ndarray of float, shape (P,)
-        Processor time of the steps and of writing what they recorded [s], of all threads; no checkpoints.
+        Processor time of the steps [s], of all threads; neither of writing nor of checkpoints.
     peak_memory_mb : ndarray of float, shape (P,)
         Most memory that was resident [10^6 bytes].
     """

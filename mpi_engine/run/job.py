@@ -271,7 +271,7 @@ class Job:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return {
             **{f"time_split_s/{name}": seconds for name, seconds in self._split.items()},
-            "cpu_s": sum(self._timings.cpu_s[name] for name in ("run", "write")),
+            "cpu_s": self._timings.cpu_s["run"],
             "peak_memory_mb": peak * 1e-6,
             "simulated_ms": self._simulated_ms,
         }
