@@ -76,9 +76,9 @@ class Sweep:
 
     def __init__(self, path: Path, runs: Mapping[str, Run]) -> None:
         self.path, self.runs = path, dict(runs)
-        tables = {name: dict(_leaves(run.experiment.model_dump(exclude={"title"}))) for name, run in runs.items()}
-        keys = list(dict.fromkeys(key for table in tables.values() for key in table))
-        columns = {key: [table.get(key, "") for table in tables.values()] for key in keys}
+        self._tables = {n: dict(_leaves(run.experiment.model_dump(exclude={"title"}))) for n, run in runs.items()}
+        keys = list(dict.fromkeys(key for table in self._tables.values() for key in table))
+        columns = {key: [table.get(key, "") for table in self._tables.values()] for key in keys}
         varied = {key: column for key, column in columns.items() if any(value != column[0] for value in column)}
         self.settings = {name: {key: varied[key][k] for key in varied} for k, name in enumerate(self.runs)}
         self._together = _group(varied)
@@ -97,6 +97,11 @@ class Sweep:
         places = prod(len(values) for values in self.axes.values())
         absent = places - len({tuple(self._place(name)) for name in self.runs})
         return unfinished + ([f"{absent} of {places} combinations of settings have no run"] if absent else [])
+
+    def where(self, settings: Mapping[str, Any]) -> list[Run]:
+        """Find the runs with some settings, by key, finished or not; whether the runs differ in them does not matter."""
+        wanted = settings.items()
+        return [run for name, run in self.runs.items() if all(self._tables[name].get(k) == v for k, v in wanted)]
 
     def measure(self, function: Callable[[Run], float], incomplete: bool = False, unit: str = "") -> xr.DataArray:
         """Measure each run, labelled by the settings in which runs differ.

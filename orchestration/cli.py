@@ -175,6 +175,25 @@ def report(
 
 
 @app.command()
+def study(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="akil2021, alemi2017 or zhu2026.")],
+    scale: Annotated[
+        Literal["quick", "paper"], typer.Option(help="Small networks, or the paper's; the cost of these is told first.")
+    ] = "quick",
+    on: sweep_cli.On = "local",
+    slots: sweep_cli.Slots = None,
+    directory: Annotated[
+        Path | None, typer.Option("-o", metavar="DIR", help="For all of it; studies/NAME-SCALE if not given.")
+    ] = None,
+) -> None:
+    """Simulate what a paper claims, and judge it. Exit code 1: a claim is contradicted; 75: stopped, give it again."""
+    from orchestration.study import run_study  # noqa: PLC0415  (Dask and plotting take a second to import)
+
+    directory = directory or Path("studies") / f"{name}-{scale}"
+    raise typer.Exit(run_study(name, scale, on, directory, slots, _console, _errors))
+
+
+@app.command()
 def doctor() -> None:
     """Show what this machine offers to runs, and what to do about what is missing. Exit code 1 if runs will fail."""
     if not health.show(health.examine(), _console):
