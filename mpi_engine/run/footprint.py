@@ -116,7 +116,7 @@ class Footprint:
         own = sum(len(kind.declaration.state) for kind in kinds if isinstance(kind, UserSynapse))
         variables = 1 + e.has_shadow_voltage + len(model_of(e, name).state) + len(kinds) + own
         refractory = e.neurons[e.populations[name].neuron].refractory_ms > 0
-        return variables * self._real + 4 * refractory
+        return variables * self._real + 2 * refractory
 
     def _scratch(self, name: str) -> int:
         """Bytes of what a neuron has besides: parameters, drive, and room for the step."""

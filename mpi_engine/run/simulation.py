@@ -14,6 +14,7 @@ from mpi_engine.dynamics.currents import Drive
 from mpi_engine.dynamics.neurons import Population, make_population
 from mpi_engine.dynamics.plasticity import make_history, make_postsynaptic_trace, make_presynaptic_trace
 from mpi_engine.dynamics.stimulus import make_trains
+from mpi_engine.dynamics.stopwatch import Stopwatch
 from mpi_engine.dynamics.synapses import AnyProjection, PlasticProjection, make_projection, normalise, sum_weights
 from mpi_engine.experiment import Experiment, Normalisation
 from mpi_engine.network.connectivity import connect, connect_nobody
@@ -51,6 +52,7 @@ class Simulation(Stepping):
         self.partition = partition or Partition.even(experiment.sizes, self.ranks.size)
         self.step = self.recorded = 0
         self.plan = Plan(experiment)
+        self.stopwatch = Stopwatch(self.plan.laps)
         self.ranks.one_per_node_first(self._compile_construction)
         self._build_network()
         self._build_recorders()
@@ -198,11 +200,14 @@ class Simulation(Stepping):
         status = 0
         while self.step < last and status == 0 and not self.is_full:
             end = min([last, self.neurons.room_until, *self._next_events()])
-            ready = self._fill_trains(self.step + 2)
+            with self.stopwatch.phase("stimulus"):
+                ready = self._fill_trains(self.step + 2)
             end = min(end, ready - 1)
             arguments = self._arguments()
             self.ranks.meet("block")
-            self.step, status = self._kernels.block(self.step + 1, end, self.neurons.clock, self.exchange, *arguments)
+            begin, clock = self.step + 1, self.neurons.clock
+            with self.stopwatch.block():
+                self.step, status = self._kernels.block(begin, end, clock, self.exchange, *arguments)
             self._note_events()
         return status
 
@@ -263,7 +268,8 @@ class Simulation(Stepping):
     def _named(self) -> dict[str, Any]:
         """What the kernels work on, as `Plan.arguments` names it."""
         named: dict[str, Any] = {
-            "spike_counts": self.neurons.spike_counts, "most_spikes": self.most_spikes, "progress": self.progress
+            "spike_counts": self.neurons.spike_counts, "most_spikes": self.most_spikes, "progress": self.progress,
+            "laps": self.stopwatch.laps,
         }
         parts: dict[str, Any] = {
             "neurons": self.populations,
@@ -303,9 +309,17 @@ class Simulation(Stepping):
         return [event for event in events if event is not None]
 
     def _note_events(self) -> None:
-        self.neurons.note(self.step)
-        for drive in self.drives.values():
-            drive.prepare(self.step)
+        with self.stopwatch.phase("record"):
+            self.neurons.note(self.step)
+        with self.stopwatch.phase("stimulus"):
+            for drive in self.drives.values():
+                drive.prepare(self.step)
+        with self.stopwatch.phase("learn"):
+            self._change_rules()
+        with self.stopwatch.phase("record"):
+            self._note_weights()
+
+    def _change_rules(self) -> None:
         for (name, _), interval in self._normalisations.items():
             if self.step and self.step % interval == 0:
                 self._normalise(name)
@@ -313,6 +327,8 @@ class Simulation(Stepping):
             for name in changed:
                 self._settle(name)
             self._set_rules()
+
+    def _note_weights(self) -> None:
         if self.experiment.recording.weights and self.weights:
             interval = self.experiment.steps(self.experiment.recording.weights.interval_ms)
             if self.step % interval == 0:
