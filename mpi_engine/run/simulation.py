@@ -62,17 +62,17 @@ class Simulation(Stepping):
     def _compile_construction(self) -> None:
         """Load the kernels that draw the network, compiled if they are not in the cache."""
         for name in self.experiment.projections:
-            rows = connect_nobody(self.experiment, name, self.partition, self.ranks.rank)
-            make_projection(self.experiment, name, rows)
+            drawn = connect_nobody(self.experiment, name, self.partition, self.ranks.rank)
+            make_projection(self.experiment, name, drawn)
 
     def _build_network(self) -> None:
         e, rank = self.experiment, self.ranks.rank
         place = (self.partition, rank)
         self.populations: dict[str, Population] = {name: make_population(e, name, *place) for name in e.populations}
         self.drives = {name: Drive(e, name, *place, neurons) for name, neurons in self.populations.items()}
-        self.rows = {name: connect(e, name, *place) for name in e.projections}
+        self.drawn = {name: connect(e, name, *place) for name in e.projections}
         self.projections: dict[str, AnyProjection] = {
-            name: make_projection(e, name, rows) for name, rows in self.rows.items()
+            name: make_projection(e, name, drawn) for name, drawn in self.drawn.items()
         }
         learning = self.plan.learning
         self.pre = [make_presynaptic_trace(e, trace) for trace in learning.presynaptic]
@@ -99,7 +99,7 @@ class Simulation(Stepping):
         self.spikes = SpikeRecorder(e)
         self.neurons = NeuronRecorder(e, self.partition, self.ranks.rank)
         self.weights = {
-            name: WeightRecorder(e, name, self.rows[name], self.partition, self.ranks)
+            name: WeightRecorder(e, name, self.drawn[name], self.ranks)
             for name in (e.plastic if e.recording.weights else ())
         }
         self.progress = np.zeros(1 + len(e.sizes), np.int64)
@@ -112,7 +112,7 @@ class Simulation(Stepping):
     @property
     def n_synapses(self) -> int:
         """Collective. Number of synapses of the whole network."""
-        return sum(int(self.ranks.sum(rows.in_degree.sum(keepdims=True))[0]) for rows in self.rows.values())
+        return sum(int(self.ranks.sum(drawn.in_degree.sum(keepdims=True))[0]) for drawn in self.drawn.values())
 
     def compile(self) -> None:
         """Collective. Load the kernels, compiled by one rank a node if they are not in the cache.
@@ -244,12 +244,12 @@ class Simulation(Stepping):
         records = [*self.spikes.take(self.ranks), *self.neurons.take(self.ranks, self.step)]
         for recorder in self.weights.values():
             records += recorder.take(e.run.weight_dtype)
-        for name, rows in self.rows.items() if self.recorded == 0 else ():
+        for name, drawn in self.drawn.items() if self.recorded == 0 else ():
             target = e.projections[name].target
             first, _ = self.partition.span(target, self.ranks.rank)
-            out_degree = self.ranks.sum(rows.out_degree)
+            out_degree = self.ranks.sum(drawn.out_degree)
             size = e.populations[target].size
-            records += projection_layout.degrees(name, first, size, rows.in_degree, out_degree, self.ranks.is_first)
+            records += projection_layout.degrees(name, first, size, drawn.in_degree, out_degree, self.ranks.is_first)
         self.recorded = self.step
         return records
 
