@@ -9,7 +9,7 @@ import statistics
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -146,9 +146,8 @@ class Steelyard(Simulator):
     def bytes_per_synapse(self) -> float:
         """Size of all arrays that a network without synapses would not have, each counted once."""
         simulation = Simulation(self.workload.experiment)
-        parts = [*simulation.projections.values(), *simulation.rows.values(), *simulation.histories.values(),
-                 *simulation.pre, *simulation.post]
-        owners = {id(array): array for part in parts for array in map(_owner, _arrays(part))}
+        parts = (simulation.projections, simulation.drawn, simulation.histories, simulation.pre, simulation.post)
+        owners = {id(array): array for array in map(_owner, _arrays(parts))}
         return sum(array.nbytes for array in owners.values()) / simulation.n_synapses
 
 
@@ -246,8 +245,14 @@ def _numbers(path: Path) -> list[float]:
 
 
 def _arrays(part: Any) -> Iterator[NDArray[Any]]:
-    values = part._asdict().values() if hasattr(part, "_asdict") else vars(part).values()
-    yield from (value for value in values if isinstance(value, np.ndarray))
+    """Find all arrays in a part of a network, however deep."""
+    if isinstance(part, np.ndarray):
+        yield part
+    elif is_dataclass(part):
+        yield from _arrays(vars(part))
+    elif isinstance(part, dict | list | tuple):
+        for within in part.values() if isinstance(part, dict) else part:
+            yield from _arrays(within)
 
 
 def _owner(array: NDArray[Any]) -> NDArray[Any]:
