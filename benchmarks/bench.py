@@ -10,6 +10,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -33,6 +34,7 @@ def main(words: Sequence[str] | None = None) -> int:
               "--peers", file=sys.stderr)
         return 2
     parts = measure()
+    print("parts, ns:", ", ".join(f"{name} {ns:.3g}" for name, ns in asdict(parts).items()))
     results: list[Result] = []
     for name in arguments.workloads or FILES:
         workload = Workload(name, arguments.duration_ms, arguments.scale)

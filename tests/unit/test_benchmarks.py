@@ -25,6 +25,7 @@ def test_a_small_sitting(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     printed = capsys.readouterr().out
     [line] = (tmp_path / "bench.jsonl").read_text(encoding="utf-8").splitlines()
     assert printed.splitlines()[-1] == line
+    assert printed.startswith("parts, ns: lif ")
     assert "W1: 200 neurons, 0.05 s; floor" in printed
     result = json.loads(line)
     assert list(result) == KEYS
