@@ -18,6 +18,7 @@ from mpi_engine.network.ranks import Ranks
 from mpi_engine.network.streams import VERSION
 from mpi_engine.output.checkpoints import Checkpoint, write_checkpoint
 from mpi_engine.output.provenance import provenance
+from mpi_engine.output.recorded import tell_shares
 from mpi_engine.output.segments import consolidate, seal
 from mpi_engine.output.writers import Writer, choose_writer
 from mpi_engine.run.directory import RunDirectory, read_parent
@@ -249,20 +250,14 @@ class Job:
         done_s, ran_s = self._simulated_ms * 1e-3, self._timings["run"]
         log.info("ran %.1f s in %.1f s (%.2f biological seconds a second), written in %.1f s", done_s, ran_s,
                  done_s / ran_s, self._timings["write"])
-        self._log_split()
+        splits = self._ranks.gather(self._split)
+        log.info("time: %s", tell_shares({name: [split[name] for split in splits] for name in self._split}))
 
     def _split_time(self, simulation: Stepping) -> dict[str, float]:
         """Wall time of the run until now on this rank [s], by part; what no other part has is "other"."""
         split, timings = simulation.stopwatch.split(), self._timings
         split["other"] = max(timings["run"] - sum(split.values()), 0.0)
         return split | {name: timings[name] for name in ("write", "checkpoint") if name in timings}
-
-    def _log_split(self) -> None:
-        """Collective. Tell the mean of the ranks' time splits, the largest part first."""
-        splits = self._ranks.gather(self._split)
-        total = {name: sum(split[name] for split in splits) for name in self._split}
-        shares = sorted(((seconds / sum(total.values()), name) for name, seconds in total.items()), reverse=True)
-        log.info("time: %s", ", ".join(f"{name} {100 * share:.1f} %" for share, name in shares))
 
     def _measured(self) -> dict[str, float]:
         """What this rank spent since the run began, or was resumed; nothing if no step was left to do."""
