@@ -121,7 +121,7 @@ def count_correlations(parts: Parts) -> Iterator[Claim]:
     """Correlations of spike counts are the figure's to 35 %: five seconds tell them to a third, and of 1/N hardly."""
     table = tabulate(parts)
     for synapses, c in CONDITIONS:
-        values = of_network(table, "correlation", synapses, c)
+        values = of_network(table, "count_correlation", synapses, c)
         yield from _beside("Correlation of spike counts in 250 ms", f"{synapses}, c = {c:g}", "figure 1", table, values,
                            CORRELATIONS[synapses, c], 0.35)
 

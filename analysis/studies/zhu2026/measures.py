@@ -80,14 +80,14 @@ def measure(recorded: RunReader) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        Over all neurons: ``var_V`` [mV^2], the count ``correlation`` and, with conductances, ``signed_C`` and
+        Over all neurons: ``var_V`` [mV^2], ``count_correlation`` and, with conductances, ``signed_C`` and
         ``absolute_C``, the means of dV dg and |dV dg| [mV/ms]. By population, as in ``rate_E``: ``rate`` [Hz], ``V``
         [mV], ``free``, the variance of V without spikes, ``theory`` of it and, with correlated input, its ``bound``
         [mV^2]; with conductances, ``g`` [1/ms] and ``tau`` [ms], the mean over neurons of its inverse.
     """
     e, statistics = recorded.experiment, {name: recorded.statistics(name) for name in recorded.experiment.populations}
     measured = {"var_V": _over_all([s.variance["V"] for s in statistics.values()])}
-    measured["correlation"] = _correlation(recorded)
+    measured["count_correlation"] = _correlation(recorded)
     for name, s in statistics.items():
         measured[f"rate_{name}"] = 1e3 / s.block_ms * float(_last(s.spike_count).mean())
         measured[f"V_{name}"] = float(_last(s.mean["V"]).mean())
