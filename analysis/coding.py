@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -144,13 +145,18 @@ class CodingRun:
         rates = np.bincount(ids, minlength=len(vectors)) / ((stage.last - stage.first) * self.dt_s)
         return float(np.sqrt(((vectors**2).sum(axis=1) * rates).sum() / (2 * self.experiment.network.leak_per_s)))
 
+    def excitation_and_inhibition(self, currents: Mapping[str, NDArray[np.floating[Any]]]) -> tuple[Floats, Floats]:
+        """Sum currents, as `CodingReader.currents` names them: slow, lateral and external ones, by their sign."""
+        c = currents
+        return (c["slow_E"] + c["lateral_E"] + np.maximum(c["external"], 0.0),
+                c["slow_I"] + c["lateral_I"] + np.minimum(c["external"], 0.0))
+
     def balance(self, stage: Stage) -> Balance:
         """Measure the balance of the chosen neurons in a phase: slow, lateral and external currents together."""
         currents, dt_ms = self.reader.currents(), self.experiment.run.dt_ms
         begin, end = np.searchsorted(currents.times_ms, [(stage.first + 0.5) * dt_ms, (stage.last + 0.5) * dt_ms])
         now = {name: values[begin:end] for name, values in currents.values.items()}
-        excitation = now["slow_E"] + now["lateral_E"] + np.maximum(now["external"], 0.0)
-        return balance_of(excitation, now["slow_I"] + now["lateral_I"] + np.minimum(now["external"], 0.0))
+        return balance_of(*self.excitation_and_inhibition(now))
 
 
 def balance_of(excitation: Floats, inhibition: Floats) -> Balance:
