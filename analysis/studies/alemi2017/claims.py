@@ -1,7 +1,7 @@
 """The claims of Alemi, Machens, Denève & Slotine (2018), each with what is expected and what is measured.
 
-Only the paper's abstract has numbers of no network: what is expected are its words, in numbers that a network which does
-not do what they say would miss. Intervals are Student's over networks, or a bootstrap over free runs.
+The paper's words have no numbers: what is expected are bounds that a network which does not do what they say would
+miss. Intervals are Student's over networks, exact ones of shares of pulses, or a bootstrap over free runs.
 """
 
 from __future__ import annotations
@@ -47,15 +47,14 @@ def chaos(parts: Parts) -> Iterator[Claim]:
                     for drift in ("exact", "learned"))
     learned = [horizons_s(run) for run in runs]
     starts = f"{len(runs)} networks, each with {len(learned[0])} free runs"
-    horizon = bootstrap(lambda chosen: float(np.median(chosen)), np.array(learned))
-    yield Claim(topic, "time for which a free run stays within 0.3 of the teacher, median", "a second: one orbit and more",
+    horizon = bootstrap(_median, np.array(learned))
+    yield Claim(topic, "median time for which a free run stays within 0.3 of the teacher", "more than an orbit",
                 Bounds(low=1.0), horizon, starts, "s")
-    worst = bootstrap(np.median, np.array(horizons_s(null)))
-    yield Claim(topic, "the same without learning", "null", Bounds(high=0.2), worst, f"{len(horizons_s(null))} free runs",
-                "s")
-    best = bootstrap(np.median, np.array(horizons_s(oracle)))
+    worst, runs_of_bar = bootstrap(_median, np.array(horizons_s(null))), f"{len(horizons_s(null))} free runs"
+    yield Claim(topic, "the same without learning", "null", Bounds(high=0.2), worst, runs_of_bar, "s")
+    best = bootstrap(_median, np.array(horizons_s(oracle)))
     yield Claim(topic, "the same with the exact drift, over that learned", "oracle: what spikes can do at best",
-                Bounds(low=1.0), _scaled(best, 1 / horizon.value), f"{len(horizons_s(oracle))} free runs")
+                Bounds(low=1.0), _scaled(best, 1 / horizon.value), runs_of_bar)
     yield Claim(topic, "relative error of the learned drift", "a tenth", Bounds(high=0.1),
                 t_interval([run.drift_error for run in runs]), _networks(runs))
     found = [attractor(run) for run in runs]
@@ -73,8 +72,8 @@ def two_states(parts: Parts) -> Iterator[Claim]:
     found = [states(run) for run in runs]
     yield Claim(topic, "states after a pulse that are the teacher's", "19 of 20", CORRECT, *_share(found))
     for name, expected, values in (("lower", -1.0, [s.low for s in found]), ("upper", 1.0, [s.high for s in found])):
-        yield Claim(topic, f"{name} state", "teacher, to a tenth", Bounds.around(expected, reach=0.1), t_interval(values),
-                    _networks(runs))
+        yield Claim(topic, f"{name} state", "teacher, to a tenth", Bounds.around(expected, reach=0.1),
+                    t_interval(values), _networks(runs))
 
 
 def local_rule(parts: Parts) -> Iterator[Claim]:
@@ -103,7 +102,8 @@ def few_spikes(parts: Parts) -> Iterator[Claim]:
     yield Claim(topic, "tracking error over that of Poisson neurons of equal rates", "a tenth", Bounds(high=0.1), ratio,
                 _networks(runs))
     sizes, of_size = by(coding_runs(parts["codes"]), lambda run: run.experiment.network.size)
-    for name, measure, value in (("tracking error", tracking_error, -1.0), ("error of Poisson neurons", poisson_error, -0.5)):
+    codes = (("tracking error", tracking_error, -1.0), ("error of Poisson neurons", poisson_error, -0.5))
+    for name, measure, value in codes:
         errors = [[measure(run) for run in runs] for runs in of_size]
         yield Claim(topic, f"exponent of N in the {name}, at a fixed rate a neuron", "theory",
                     Bounds.around(value, reach=0.15), exponent(sizes, errors), f"{len(of_size[0])} seeds")
@@ -132,7 +132,7 @@ def noise(parts: Parts) -> Iterator[Claim]:
     every = coding_runs(parts["bistable"]) + coding_runs(parts["noisy"])
     levels, of_level = by(every, lambda run: run.experiment.network.noise)
     seeds = min(map(len, of_level))
-    usual = of_level[levels.index(0.1)][:seeds]
+    usual, pairs = of_level[levels.index(0.1)][:seeds], f"{seeds} pairs of networks"
     for level, runs in zip(levels, of_level, strict=True):
         if level > 0.4 or level == 0.1:
             continue
@@ -140,12 +140,12 @@ def noise(parts: Parts) -> Iterator[Claim]:
         yield Claim(topic, f"{name}: states after a pulse that are the teacher's", "19 of 20", CORRECT,
                     *_share([states(run) for run in runs]))
         ratio = [free_error(run) / free_error(other) for run, other in zip(runs, usual, strict=True)]
-        yield Claim(topic, f"{name}: error over that at 0.1", "a tenth more at most", Bounds(high=1.1), t_interval(ratio),
-                    f"{seeds} pairs of networks")
+        yield Claim(topic, f"{name}: error over that at 0.1", "a tenth more at most", Bounds(high=1.1),
+                    t_interval(ratio), pairs)
     most = of_level[levels.index(0.4)]
     price = [free_rate_hz(run) / free_rate_hz(other) for run, other in zip(most, usual, strict=True)]
-    yield Claim(topic, "noise of 0.4 thresholds: rate over that at 0.1", "the price", Bounds(low=1.0), t_interval(price),
-                f"{seeds} pairs of networks")
+    yield Claim(topic, "noise of 0.4 thresholds: rate over that at 0.1", "the price", Bounds(low=1.0),
+                t_interval(price), pairs)
 
 
 def loss(parts: Parts) -> Iterator[Claim]:
@@ -171,7 +171,7 @@ def _dead_are_silent(topic: str, runs: Sequence[CodingRun]) -> Claim:
 
 
 def balance(parts: Parts) -> Iterator[Claim]:
-    """Excitation and inhibition are tightly balanced in every neuron, but for single spikes, fewer neurons' larger part."""
+    """Excitation and inhibition are tightly balanced in every neuron, but for single spikes."""
     topic = "Tightly balanced"
     few = "a spike is a large part of the currents of fifty neurons, and is balanced by none"
     for name, part, caveat in (("Lorenz", "lorenz", ""), ("two states, N = 50", "bistable", few),
@@ -206,6 +206,10 @@ def _share(found: Sequence[States]) -> tuple[Interval, str]:
     limits = test.proportion_ci()
     error = float(np.sqrt(test.statistic * (1 - test.statistic) / pulses))
     return Interval(test.statistic, limits.low, limits.high, error), f"{pulses} pulses, {len(found)} networks"
+
+
+def _median(values: NDArray[np.generic]) -> float:
+    return float(np.median(values))
 
 
 def _known(value: float) -> Interval:

@@ -27,7 +27,7 @@ def coding_runs(sweep: Sweep) -> list[CodingRun]:
         If a run has not finished.
     """
     if unfinished := [name for name, run in sweep.runs.items() if not run.finished]:
-        raise RunError(f"{sweep.path}: {len(unfinished)} of {len(sweep.runs)} runs have not finished, {unfinished[0]} first")
+        raise RunError(f"{sweep.path}: {len(unfinished)} of {len(sweep.runs)} runs are not whole, as {unfinished[0]}")
     return sorted((_open(run.directory) for run in sweep.runs.values()), key=lambda run: run.experiment.seed.base)
 
 

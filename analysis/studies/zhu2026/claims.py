@@ -200,8 +200,8 @@ def linear_theory(parts: Parts) -> Iterator[Claim]:
                         t_interval(ratios), _seeds(table))
     for synapses, a in product(("current", "conductance"), "EI"):
         low, high, found = (_last(table, f"{kind}_{a}", synapses, CORRELATED) for kind in ("theory", "bound", "free"))
-        yield Claim(topic, f"{a}, {synapses}, c = 0.2, N = {sizes[-1]}: share of the shared input that is not cancelled",
-                    source, Bounds(0, 1), t_interval((found - low) / (high - low)), _seeds(table))
+        yield Claim(topic, f"{a}, {synapses}, c = 0.2, N = {sizes[-1]}: share of shared input not cancelled", source,
+                    Bounds(0, 1), t_interval((found - low) / (high - low)), _seeds(table))
 
 
 def matched_rates(parts: Parts) -> Iterator[Claim]:

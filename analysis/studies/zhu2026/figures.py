@@ -48,10 +48,11 @@ def count_correlations(parts: Parts) -> Drawing:
     with canvas(size=SIZE) as (figure, (panel,)):
         _draw(panel, table, "count_correlation", ("current", "conductance"), CORRELATIONS)
         sizes = np.array(sizes_of(table))
-        panel.plot(sizes, 2.5e-3 * sizes[0] / sizes, color=GREY, lw=1.0)
-        panel.annotate("1/N", (sizes[-1], 2.5e-3 * sizes[0] / sizes[-1]), (4, 0), textcoords="offset points", color=GREY)
+        panel.plot(sizes, 2.5 / sizes, color=GREY, lw=1.0)
+        panel.annotate("1/N", (sizes[-1], 2.5 / sizes[-1]), (4, 0), textcoords="offset points", color=GREY)
         _against_size(panel, table, "correlation of counts in 250 ms")
-    return Drawing("correlation", "Mean correlation of spike counts against N; rings are the paper's (figure 1).", figure)
+    caption = "Mean correlation of spike counts against N; rings are the paper's (figure 1)."
+    return Drawing("correlation", caption, figure)
 
 
 def effective_model(parts: Parts) -> Drawing:
@@ -75,8 +76,8 @@ def joint_fluctuations(parts: Parts) -> Drawing:
             panel.errorbar(sizes_of(table), mean, reach, color=RUNS[1], marker=marker, ls=line, ms=5,
                            label=f"|⟨ΔV Δg⟩|, c = {c:g}")
         _against_size(panel, table, "joint fluctuations [mV/ms]")
-    return Drawing("joint-fluctuations", "What the effective model neglects: the mean size of joint fluctuations of V and "
-                   "total conductance, as in the paper's figure 3 (rings), and their covariance.", figure)
+    return Drawing("joint-fluctuations", "What the effective model neglects: the mean size of joint fluctuations of V "
+                   "and total conductance, as in the paper's figure 3 (rings), and their covariance.", figure)
 
 
 def linear_theory(parts: Parts) -> Drawing:
@@ -92,8 +93,8 @@ def linear_theory(parts: Parts) -> Drawing:
                 theory = of_network(table, f"theory_{a}", synapses, ASYNCHRONOUS).mean(axis=1)
                 panel.plot(sizes_of(table), theory, color=colour, lw=1.2, ls="-" if a == "E" else "--")
         _against_size(panel, table, "variance of V without spikes [mV²]")
-    return Drawing("linear-theory", "V without spikes and resets for c = 0: measured (marks) and linear theory with the "
-                   "measured rates, mean V and conductance (lines; dashed for I).", figure)
+    return Drawing("linear-theory", "V without spikes and resets for c = 0: measured (marks) and linear theory with "
+                   "the measured rates, mean V and conductance (lines; dashed for I).", figure)
 
 
 def shared_input(parts: Parts) -> Drawing:
@@ -102,8 +103,8 @@ def shared_input(parts: Parts) -> Drawing:
     with canvas(size=SIZE) as (figure, (panel,)):
         for synapses in ("current", "conductance"):
             colour = COLOURS[synapses]
-            low, high = (of_network(table, f"{kind}_E", synapses, CORRELATED).mean(axis=1) for kind in ("theory", "bound"))
-            panel.fill_between(sizes_of(table), low, high, color=colour, alpha=0.12, lw=0)
+            bounds = [of_network(table, f"{kind}_E", synapses, CORRELATED).mean(axis=1) for kind in ("theory", "bound")]
+            panel.fill_between(sizes_of(table), *bounds, color=colour, alpha=0.12, lw=0)
             mean, reach = _over_seeds(of_network(table, "free_E", synapses, CORRELATED))
             panel.errorbar(sizes_of(table), mean, reach, color=colour, marker="s", ms=5, label=synapses)
         _against_size(panel, table, "variance of V of E without spikes [mV²]")
@@ -147,8 +148,8 @@ def sample_traces(parts: Parts) -> Drawing:
     return Drawing("traces", f"Membrane potential of an E neuron at N = {largest} in the four conditions.", figure)
 
 
-FIGURES = (variances, count_correlations, sample_traces, effective_model, joint_fluctuations, linear_theory, shared_input,
-           rates)
+FIGURES = (variances, count_correlations, sample_traces, effective_model, joint_fluctuations, linear_theory,
+           shared_input, rates)
 
 
 def _draw(

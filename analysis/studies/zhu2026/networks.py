@@ -25,7 +25,7 @@ def effective_models(parts: Parts) -> dict[str, list[Any]]:
 
 
 def matched_networks(parts: Parts) -> dict[str, list[Any]]:
-    """Match the conductances of each network, for the first seeds, at the mean V that its populations had at the end."""
+    """Match the conductances of each network, of the first seeds, at its mean V after the burn-in."""
 
     def matched(run: Run) -> dict[str, Any]:
         V_mv = {a: float(run.statistics(a).mean["V"][-1].mean()) for a in run.experiment.populations}
