@@ -23,6 +23,7 @@ from analysis.studies.alemi2017.measures import (
     free_error,
     free_rate_hz,
     horizons_s,
+    orbit_error,
     poisson_error,
     readout_scatter,
     states,
@@ -74,6 +75,17 @@ def two_states(parts: Parts) -> Iterator[Claim]:
     for name, expected, values in (("lower", -1.0, [s.low for s in found]), ("upper", 1.0, [s.high for s in found])):
         yield Claim(topic, f"{name} state", "teacher, to a tenth", Bounds.around(expected, reach=0.1),
                     t_interval(values), _networks(runs))
+
+
+def with_defaults(parts: Parts) -> Iterator[Claim]:
+    """Other systems are learned with defaults, which follow from the teacher's scale alone."""
+    systems: dict[str, list[CodingRun]] = {}
+    for run in coding_runs(parts["defaults"]):
+        systems.setdefault(run.experiment.teacher.kind, []).append(run)
+    for name, runs in systems.items():
+        what = f"{name.replace('_', ' ')}: distance of a free run's orbit from the teacher's, over its size"
+        found = t_interval([orbit_error(run) for run in runs])
+        yield Claim("Learns other systems with defaults", what, "a tenth", Bounds(high=0.1), found, _networks(runs))
 
 
 def local_rule(parts: Parts) -> Iterator[Claim]:
@@ -184,7 +196,7 @@ def balance(parts: Parts) -> Iterator[Claim]:
                     t_interval([np.median(b.net_over_total) for b in balances]), _networks(runs))
 
 
-CLAIMS = (chaos, two_states, local_rule, few_spikes, variability, noise, loss, balance)
+CLAIMS = (chaos, two_states, with_defaults, local_rule, few_spikes, variability, noise, loss, balance)
 
 
 def by(runs: Iterable[CodingRun], key: Callable[[CodingRun], float]) -> tuple[list[float], list[list[CodingRun]]]:

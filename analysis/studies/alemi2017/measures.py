@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analysis.coding import CodingRun
-from analysis.orbits import prediction_horizon_s, return_map_distance, root_mean_square_error, switch_rate_hz
+from analysis.orbits import (
+    orbit_distance,
+    prediction_horizon_s,
+    return_map_distance,
+    root_mean_square_error,
+    size_of,
+    switch_rate_hz,
+)
 from analysis.sweeps import Sweep
 from mpi_engine.output.coding_reader import open_coding_run
 from mpi_engine.output.reader import RunError
@@ -67,6 +74,12 @@ def attractor(run: CodingRun) -> Attractor:
     spread = float(np.abs(xhat.std(axis=0) / x.std(axis=0) - 1).max())
     distance = return_map_distance([s.xhat[:, 2] for s in free], [s.x[:, 2] for s in free])
     return Attractor(spread, distance, float(np.mean([switch_rate_hz(s.xhat[:, 0], s.interval_s) for s in free])))
+
+
+def orbit_error(run: CodingRun) -> float:
+    """Measure how far the orbit of the free run's second half is from the teacher's, over the size of that."""
+    (free,) = run.stretches("run")
+    return orbit_distance(free.xhat[len(free.x) // 2 :], free.x) / size_of(free.x)
 
 
 @dataclass(frozen=True)
