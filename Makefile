@@ -1,5 +1,5 @@
 # Every target sets up what it needs first; a second time this takes no time.
-.PHONY: demo test science bench lint setup peers nest batch-system clean
+.PHONY: demo test science bench lint setup peers nest batch-system browser clean
 python := .venv/bin/python
 steelyard := .venv/bin/steelyard
 homeostatic := analysis/studies/akil2021/homeostatic.toml
@@ -14,7 +14,7 @@ demo: setup
 	$(python) -m analysis.studies.akil2021.demo demo/strong-inhibition demo/weak-inhibition demo/report.html
 
 # With CI=true a skipped test fails. Each file whole on one worker, the long ones first; a third fills the waits.
-test: lint peers batch-system
+test: lint peers batch-system browser
 	$(python) -m pytest -m "not science" -n 3 --dist loadfile --no-loadscope-reorder
 
 science: setup peers batch-system
@@ -35,12 +35,17 @@ setup:
 peers:
 	@.ci/setup peers
 
+# Another one, for benchmarks.
 nest:
 	@.ci/setup nest
 
 # A real SLURM, which tests start and stop on this machine.
 batch-system:
 	@.ci/setup slurm
+
+# A Chromium without a window, in which tests open pages.
+browser:
+	@.ci/setup browser
 
 # Back to what git knows, apart from runs of your own and the wheels and kernels in the user's cache.
 clean:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from mpi_engine.compiled import build
 from mpi_engine.dynamics.stopwatch import Timings
-from mpi_engine.experiment import Experiment, find_warnings
+from mpi_engine.experiment import Experiment, ExperimentError, find_warnings
 from mpi_engine.network.ranks import Ranks
 from mpi_engine.network.streams import VERSION
 from mpi_engine.output.checkpoints import Checkpoint, write_checkpoint
@@ -214,15 +214,20 @@ class Job:
         return simulation
 
     def _advance_in_health(self, simulation: Stepping) -> None:
-        """Collective. Advance; where the state is unhealthy, save it beside the last checkpoint, which stays."""
+        """Collective. Advance; seal what was recorded before an end that nobody asked for.
+
+        Where the state is unhealthy, it is saved beside the last checkpoint, which stays.
+        """
         try:
             self._advance(simulation)
-        except UnhealthyError as verdict:
-            if self._ranks.is_first:     # before the state, for which a full disk may have no room
+        except (ExperimentError, UnhealthyError) as verdict:
+            # before the state, for which a full disk may have no room
+            if isinstance(verdict, UnhealthyError) and self._ranks.is_first:
                 log.error("%s", verdict)
             if self._unsealed_from < simulation.step:
                 self._seal(simulation)
-            write_dump(self._writer, self._directory, simulation, verdict)
+            if isinstance(verdict, UnhealthyError):
+                write_dump(self._writer, self._directory, simulation, verdict)
             raise
 
     def _advance(self, simulation: Stepping) -> None:
