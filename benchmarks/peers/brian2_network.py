@@ -8,6 +8,7 @@ a fixed weight is one number a projection. Spikes of all neurons are recorded.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,7 @@ def main() -> None:
     """Compile."""
     description = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     b2.prefs["codegen.cpp.headers"] += ["<chrono>"]
+    b2.prefs["devices.cpp_standalone.extra_make_args_unix"] = [f"-j{len(os.sched_getaffinity(0))}"]
     b2.set_device("cpp_standalone", build_on_run=False)
     b2.seed(description["seed"])
     network = Network(description)
