@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import kernel, part
+from mpi_engine.compiled import inlined, kernel, part
 from mpi_engine.dynamics.neurons import Population
 from mpi_engine.dynamics.plasticity import History
 from mpi_engine.experiment import Experiment, UserSynapse, highest
@@ -173,7 +173,7 @@ def slot_of_synapse(projection: AnyProjection, now: int, synapse: int) -> int:
     return place - projection.delays[1] if place >= projection.delays[1] else place
 
 
-@part
+@inlined
 def deliver(projection: StaticProjection, x: Exchange, index: int, n: int) -> None:
     """Count the arrivals of a source population's spikes."""
     rows, arrivals = projection.rows, projection.arrivals[slot(projection, n + projection.delays[0])]
