@@ -197,7 +197,8 @@ def _add_up(o: Observations, population: Population) -> None:
 
 @part
 def _note(
-    o: Observations, variable: int, values: NDArray[np.float32], row: int, binned: bool, collected: bool, alone: bool
+    o: Observations, variable: int | np.int64, values: NDArray[np.float32], row: int, binned: bool, collected: bool,
+    alone: bool,
 ) -> None:
     unit = o.unit[variable]
     if alone:    # not by way of the window, which would take twice the memory traffic
