@@ -28,7 +28,7 @@ from collections import namedtuple
 
 import numpy as np
 
-from mpi_engine.compiled import kernel, part
+from mpi_engine.compiled import inlined, kernel, part
 from mpi_engine.dynamics.currents import inject
 from mpi_engine.dynamics.delivery import deliver, deliver_weighted, slot
 from mpi_engine.dynamics.integrators import exponential_euler, forward_euler

@@ -10,7 +10,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import part
+from mpi_engine.compiled import inlined, part
 from mpi_engine.dynamics.synapses import AnyProjection, PlasticProjection, StaticProjection, WeightedProjection
 from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.rows import piece, row
@@ -72,7 +72,7 @@ def slot_of_synapse(projection: AnyProjection, now: int, synapse: int) -> int:
     return place - projection.delays[1] if place >= projection.delays[1] else place
 
 
-@part
+@inlined
 def deliver(projection: StaticProjection, x: Exchange, index: int, n: int) -> None:
     """Count the arrivals of a source population's spikes."""
     rows, arrivals = projection.rows, projection.arrivals[slot(projection, n + projection.delays[0])]

@@ -96,7 +96,7 @@ class Membrane:
         loop += self._membrane(state)
         loop += [f"n_{p}[i] = 0" for p in self.incoming]
         arguments = ", ".join(["n", "neurons", *(f"synapses_{p}" for p in self.incoming)])
-        return ["@part", f"def integrate_{name}({arguments}):", *_indent(lines), "    for i in range(V.size):",
+        return ["@inlined", f"def integrate_{name}({arguments}):", *_indent(lines), "    for i in range(V.size):",
                 *_indent(_indent(loop)), "    find_spikes(neurons)"]
 
     def _synapse(self, kind: str, s: str) -> list[str]:

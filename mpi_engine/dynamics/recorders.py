@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import Real, part
+from mpi_engine.compiled import Real, inlined, part
 from mpi_engine.dynamics.neurons import Population
 from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.mathematics import bits_of_float64
@@ -128,7 +128,7 @@ class TraceRecord(NamedTuple):
     values: NDArray[np.float32]
 
 
-@part
+@inlined
 def observe(o: Observations, population: Population, clock: Clock, n: int) -> None:
     """Sample V after a step and before the reset, at most the threshold, and the currents that acted in the step.
 
@@ -138,13 +138,18 @@ def observe(o: Observations, population: Population, clock: Clock, n: int) -> No
     _count(o, population, clock, row)
     binned = clock.bin > 0 and n % clock.sample == 0
     averaged = clock.statistics > 0 and n % clock.statistics == 0
-    if not (binned or averaged):
-        return
+    if binned or averaged:
+        _sample(o, population, clock, row, binned, averaged)
+
+
+@part
+def _sample(o: Observations, population: Population, clock: Clock, row: int, binned: bool, averaged: bool) -> None:
+    """Take a sample of every neuron into the row of a bin, the statistics, or both."""
     _add_up(o, population)
     alone = averaged and clock.average == 1
     collected = averaged and not alone
-    n_kinds = population.currents.shape[0]
-    _note(o, 0, population.V, row, binned, collected, alone)
+    n_kinds, first = population.currents.shape[0], np.int64(0)    # numba would compile anew for the number itself
+    _note(o, first, population.V, row, binned, collected, alone)
     for kind in range(n_kinds):
         _note(o, 1 + kind, population.currents[kind], row, binned, collected, alone)
     _note(o, n_kinds + 1, o.total, row, binned, collected, alone)
@@ -160,7 +165,7 @@ def observe(o: Observations, population: Population, clock: Clock, n: int) -> No
             _take_average(o)
 
 
-@part
+@inlined
 def _count(o: Observations, population: Population, clock: Clock, row: int) -> None:
     for k in range(population.n_fired[0]):
         neuron = population.fired[k]
@@ -192,7 +197,8 @@ def _add_up(o: Observations, population: Population) -> None:
 
 @part
 def _note(
-    o: Observations, variable: int, values: NDArray[np.float32], row: int, binned: bool, collected: bool, alone: bool
+    o: Observations, variable: int | np.int64, values: NDArray[np.float32], row: int, binned: bool, collected: bool,
+    alone: bool,
 ) -> None:
     unit = o.unit[variable]
     if alone:    # not by way of the window, which would take twice the memory traffic

@@ -16,7 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import part
+from mpi_engine.compiled import inlined, part
 from mpi_engine.network.ranks import Ranks
 
 
@@ -102,7 +102,7 @@ def _allgather(x: Exchange, n_words: int) -> None:
         call_allgather(x.mpi[0], x.outbox.ctypes.data, x.inbox.ctypes.data, np.int32(n_words), x.mpi[1], x.mpi[2])
 
 
-@part
+@inlined
 def exchange(x: Exchange) -> int:
     """Collective. Send this rank's message, and unpack everyone's into `x.fired` and `x.offsets`.
 
