@@ -51,7 +51,7 @@ class Footprint:
         e, n_ranks = self._experiment, self._n_ranks
         local = {name: ceil(size / n_ranks) for name, size in e.sizes.items()}
         neurons = sum(local[name] * (self._neuron(name) + self._scratch(name)) for name in e.populations)
-        synapses = sum(self._synapses(name, local[p.target]) for name, p in e.projections.items())
+        synapses = sum(self.synapses(name, local[p.target]) for name, p in e.projections.items())
         traces = self._presynaptic() + sum(local[trace.population] for trace in self._post) * self._real
         histories = sum(local[name] * self._history(name) for name in self._plan.remembering)
         records = sum(self._statistics(name) * local[name] for name in e.populations) + self._segment()
@@ -124,7 +124,7 @@ class Footprint:
         conducting = "g_total" in self._experiment.variables_of(name)
         return (3 + varied + conducting) * self._real + 1 + 4
 
-    def _synapses(self, name: str, n_local: int) -> float:
+    def synapses(self, name: str, n_local: int) -> float:
         """Bytes of a projection onto so many neurons."""
         e, p = self._experiment, self._experiment.projections[name]
         per_synapse = 2
