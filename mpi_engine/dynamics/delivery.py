@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mpi_engine.compiled import inlined, part
 from mpi_engine.dynamics.synapses import AnyProjection, PlasticProjection, StaticProjection, WeightedProjection
 from mpi_engine.network.exchange import Exchange
-from mpi_engine.network.rows import piece, row
+from mpi_engine.network.rows import Rows, piece, row
 
 _CACHE_LINE = 64
 
@@ -36,27 +36,15 @@ def _prefetch(_context: Any, array: Any, index: Any) -> Any:
 
 
 @part
-def _prefetch_all(values: NDArray[Any], begin: int, end: int) -> None:
-    for k in range(begin, end, _CACHE_LINE // values.itemsize):
-        _prefetch(values, k)
+def prefetch_next(rows: Rows, values: NDArray[Any], x: Exchange, index: int, k: int) -> None:
+    """Ask the memory for `values` of the row of a population's next spike, if there is one after the k-th.
 
-
-@part
-def prefetch_next(projection: AnyProjection, x: Exchange, index: int, k: int) -> None:
-    """Ask the memory for the targets of a population's next spike, if there is one after the k-th, to hide the wait."""
+    They come while the k-th walks its row: rows are far apart in memory, and to wait for each would take as long.
+    """
     if k + 1 < x.offsets[index + 1]:
-        begin, end = row(projection.rows, x.fired[k + 1])
-        _prefetch_all(projection.rows.targets, begin, end)
-
-
-@part
-def prefetch_next_weights(
-    projection: WeightedProjection | PlasticProjection, x: Exchange, index: int, k: int
-) -> None:
-    """Ask the memory for the weights of the next spike; see `prefetch_next`."""
-    if k + 1 < x.offsets[index + 1]:
-        begin, end = row(projection.rows, x.fired[k + 1])
-        _prefetch_all(projection.weights, begin, end)
+        begin, end = row(rows, x.fired[k + 1])
+        for s in range(begin, end, _CACHE_LINE // values.itemsize):
+            _prefetch(values, s)
 
 
 @part
@@ -78,7 +66,7 @@ def deliver(projection: StaticProjection, x: Exchange, index: int, n: int) -> No
     rows, arrivals = projection.rows, projection.arrivals[slot(projection, n + projection.delays[0])]
     now = slot(projection, n)
     for k in range(x.offsets[index], x.offsets[index + 1]):
-        prefetch_next(projection, x, index, k)
+        prefetch_next(rows, rows.targets, x, index, k)
         for block in range(rows.blocks[0]):
             begin, end, first = piece(rows, x.fired[k], block)
             if projection.steps.size == 0:
@@ -93,11 +81,12 @@ def deliver(projection: StaticProjection, x: Exchange, index: int, n: int) -> No
 @part
 def deliver_weighted(projection: WeightedProjection, x: Exchange, index: int, n: int) -> None:
     """Add up the arrivals of a source population's spikes, in ascending order of sources."""
+    rows = projection.rows
     for k in range(x.offsets[index], x.offsets[index + 1]):
-        prefetch_next(projection, x, index, k)
-        prefetch_next_weights(projection, x, index, k)
-        for block in range(projection.rows.blocks[0]):
-            begin, end, first = piece(projection.rows, x.fired[k], block)
+        prefetch_next(rows, rows.targets, x, index, k)
+        prefetch_next(rows, projection.weights, x, index, k)
+        for block in range(rows.blocks[0]):
+            begin, end, first = piece(rows, x.fired[k], block)
             arrive(projection, begin, end, first, n)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.compiled import part
-from mpi_engine.dynamics.delivery import arrive, prefetch_next, prefetch_next_weights
+from mpi_engine.dynamics.delivery import arrive, prefetch_next
 from mpi_engine.dynamics.neurons import Population
 from mpi_engine.dynamics.plasticity import History
 from mpi_engine.dynamics.synapses import PlasticProjection, Room
@@ -72,12 +72,12 @@ def list_fired(room: Room, history: History, targets: NDArray[np.uint16], first:
         n_listed += newest[first + targets[s]] >= since
     while n_listed > 0:
         room.n_listed[n_lists] = n_listed
-        listed, oftener = room.listed[n_lists, :n_listed], room.listed[n_lists + 1]
+        listed, more_often = room.listed[n_lists, :n_listed], room.listed[n_lists + 1]
         n_lists += 1
         older = history.steps[n_lists]
         n_listed = 0
         for s in listed:
-            oftener[n_listed] = s
+            more_often[n_listed] = s
             n_listed += older[first + targets[s]] >= since
     return n_lists
 
@@ -159,8 +159,8 @@ def visits_of(rules: Learn) -> Visits:
             while k + n_spikes < x.offsets[index + 1] and x.fired[k + n_spikes] == source:
                 n_spikes += 1     # an input may fire more than once in a step
             k += n_spikes
-            prefetch_next(projection, x, index, k - 1)
-            prefetch_next_weights(projection, x, index, k - 1)
+            prefetch_next(rows, rows.targets, x, index, k - 1)
+            prefetch_next(rows, projection.weights, x, index, k - 1)
             here = at(source, learn)
             replay(projection, history, source, n, here)
             for block in range(rows.blocks[0]):
