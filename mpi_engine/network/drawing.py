@@ -218,6 +218,9 @@ def _draw_tile(
 ) -> int:
     """Step from connection to connection; those onto others' targets, or of a neuron to itself, are left out."""
     key, distance_key = keys
+    low, high = max(tile, own[0]) - candidates.before, min(tile + TILE, own[1]) - candidates.before
+    block = (candidates.targets[low] - first) // layout[1]
+    is_cut = (candidates.targets[high - 1] - first) // layout[1] > block
     n_counters, used, position = 0, room.steps.size, -1
     while True:
         if used == room.steps.size:
@@ -227,19 +230,18 @@ def _draw_tile(
         position += int(room.steps[used])
         used += 1
         below = position // TILE
-        source, target = begin + below, tile + position - below * TILE
+        source, target = begin + below, tile + position - below * TILE - candidates.before
         if source >= end:
             return filled
-        if target < own[0] or target >= own[1]:
+        if target < low or target >= high or candidates.own[target] == source:
             continue
-        neuron = candidates.targets[target - candidates.before]
-        if candidates.own[target - candidates.before] == source:
-            continue
+        neuron = candidates.targets[target]
         if places.width > 0.0 and not is_near(distance_key, places, candidates.sources[source], neuron):
             continue
         if filled < room.pieces.size:
             local = neuron - first
-            block = local // layout[1] if layout[0] > 1 else 0
+            if is_cut:
+                block = local // layout[1]
             piece = below * layout[0] + block
             room.pieces[filled], room.targets[filled] = piece, local - block * layout[1]
             room.lengths[piece] += 1
