@@ -2,40 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 
 from analysis import figures, style
 from analysis.comparison import compare
 from analysis.findings import Findings
+from analysis.page import Cell, Code, Facts, Folded, Gallery, Picture, Role, Row, Section, Table, page, picture
 from analysis.verdict import Line, number, summary
 from analysis.weights import NotMeasured, charge, own_current
 from mpi_engine.experiment import CodingExperiment, Experiment, Poisson, UserNeuron
 from mpi_engine.output.reader import RunError, RunReader
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A figure on the page.
-
-    Parameters
-    ----------
-    source : str
-        The picture as a data URI.
-    caption : str
-        What there is to see; also read out in its stead.
-    """
-
-    source: str
-    caption: str
 
 
 def report(
@@ -43,19 +21,22 @@ def report(
     labels: Sequence[str] | None = None,
     lines: Sequence[Line] | None = None,
     title: str | None = None,
+    command: str = "",
 ) -> str:
     """Write a page about one or several runs of a network.
 
     Parameters
     ----------
     runs : sequence of RunReader
-        At least one; see `analysis.comparison.compare` for what must be recorded.
+        At least one; see `analysis.comparison.compare` for what must be recorded. Of coding networks, one.
     labels : sequence of str, optional
         A short name for each run; the names of their directories if not given.
     lines : sequence of Line, optional
         Measured beside predicted; what `compare` finds if not given.
     title : str, optional
         Title of the page; that of the first experiment if not given.
+    command : str
+        What made the page.
 
     Returns
     -------
@@ -65,28 +46,45 @@ def report(
     Raises
     ------
     RunError
-        If something that is needed was not recorded.
+        If something that is needed was not recorded, or the runs do not go together.
     """
+    experiment = runs[0].experiment
+    title = title or experiment.title or "A simulated network"
+    labels = list(labels or [run.directory.name for run in runs])
     for run in runs:
         if isinstance(run.experiment, CodingExperiment):
             raise RunError(f"{run.path}: is of a coding network, of which analysis.coding tells; name another")
-    labels = list(labels or [run.directory.name for run in runs])
+        if (run.experiment.sizes.keys(), run.experiment.projections.keys()) != (
+            experiment.sizes.keys(), experiment.projections.keys()
+        ):
+            raise RunError(f"{run.path}: has other populations or projections than {runs[0].path}; name them apart")
     lines = compare(runs) if lines is None else lines
     found = Findings(runs[0])
-    environment = Environment(loader=PackageLoader("analysis", "."), autoescape=True, undefined=StrictUndefined)
-    environment.filters["number"] = number
-    page: str = environment.get_template("report.html").render(
-        title=title or runs[0].experiment.title or "A simulated network",
-        summary=_network(runs[0]),
-        verdict=summary(lines),
-        differs=any(line.verdict == "differs" for line in lines),
-        labels=labels,
-        groups=[(name, list(group)) for name, group in groupby(lines, lambda line: line.group)],
-        weights=list(_of_weights(runs, labels, found)),
-        activity=[(label, list(_of_activity(run, found))) for run, label in zip(runs, labels, strict=True)],
-        provenance=[(label, *_provenance(run)) for run, label in zip(runs, labels, strict=True)],
-    )
-    return page
+    weights = list(_of_weights(runs, labels, found))
+    sections = [
+        Section("Weights", [Gallery(weights, 3)] if weights else []),
+        Section("Measured beside predicted", [beside(lines, labels)]),
+        *(Section(f"Activity, {label}", [Gallery(list(_of_activity(run, Findings(run))))])
+          for run, label in zip(runs, labels, strict=True)),
+        Section("Provenance", [provenance(run, label) for run, label in zip(runs, labels, strict=True)]),
+    ]
+    differs = any(line.verdict == "differs" for line in lines)
+    return page(title, sections, _network(runs[0]), summary(lines), differs, command)
+
+
+def beside(lines: Sequence[Line], labels: Sequence[str]) -> Table:
+    """Lay lines out for the page: a column for each run, the prediction and the verdict; compare `verdict.as_table`."""
+    rows: list[Row | str] = []
+    for group, members in groupby(lines, lambda line: line.group):
+        rows.append(group)
+        for line in members:
+            cells = [Cell(number(estimate.value)) for estimate in line.measured]
+            if len(cells) < len(labels):
+                cells = [Cell(cells[0].text, span=len(labels), label="all together")]
+            role: Role = "agrees" if line.verdict == "agrees" else "differs" if line.verdict == "differs" else "open"
+            cells += [Cell(line.prediction, "text"), Cell(line.verdict, role)]
+            rows.append(Row(line.quantity, cells, line.unit, line.note))
+    return Table(("quantity", *labels, "predicted", "verdict"), rows)
 
 
 def _network(run: RunReader) -> str:
@@ -99,25 +97,27 @@ def _network(run: RunReader) -> str:
             parts.append(f"{train.size:,} {name} at {rate} (c = {train.correlation:g})")
         else:
             parts.append(f"{train.size:,} {name}, recorded")
-    seconds = f"{1e-3 * run.recorded_ms:g} s"
-    if not run.finished:
-        seconds += f" of {1e-3 * e.run.duration_ms:g} s so far"
-    return " · ".join([*parts, seconds]).replace(",", "\u202f")
+    return " · ".join([*parts, _seconds(run)]).replace(",", "\u202f")
+
+
+def _seconds(run: RunReader) -> str:
+    recorded = f"{1e-3 * run.recorded_ms:g} s"
+    return recorded if run.finished else f"{recorded} of {1e-3 * run.experiment.run.duration_ms:g} s so far"
 
 
 def _of_weights(runs: Sequence[RunReader], labels: Sequence[str], found: Findings) -> Iterator[Picture]:
     e = runs[0].experiment
     for name, p in e.plastic.items() if e.recording.weights else ():
-        yield _picture(
+        yield picture(
             figures.mean_weights(runs, labels, name),
             f"Mean weight from {p.source} to {p.target}; the shade is the spread over synapses.",
         )
         if _is_felt_alone(e, name):
-            yield _picture(
+            yield picture(
                 figures.felt_weights(runs, labels, name, None if found.no_balance else found.weight_span(name)),
                 f"The same weights, each counted as often as its source fires: what {p.target} neurons feel.",
             )
-        yield _picture(
+        yield picture(
             figures.weight_histogram(runs, labels, name),
             f"Weights from {p.source} to {p.target} at the end; dashed lines are their means.",
         )
@@ -129,22 +129,22 @@ def _of_activity(run: RunReader, found: Findings) -> Iterator[Picture]:
     expected = {} if found.no_balance else {name: found.rate_span(name) for name in e.populations}
     seconds = 1e-3 * style.smoothing_ms(run.recorded_ms)
     shades = " Shades: balance, for any net input that neurons can have." if expected else ""
-    yield _picture(figures.rates(run, expected), f"Rates in windows of {seconds:g} s, pale in shorter ones.{shades}")
+    yield picture(figures.rates(run, expected), f"Rates in windows of {seconds:g} s, pale in shorter ones.{shades}")
     population = next(iter(e.populations))
     if not e.has_conductances:
-        yield _picture(
+        yield picture(
             figures.currents(run, population),
             f"Mean input to {population} by source. Excitation and inhibition cancel but for the net.",
         )
     if recording.spikes:
-        yield _picture(
+        yield picture(
             figures.raster(run, *last_second), "Spikes in the last second, and the rates of populations and input."
         )
     traced = {e.members(name)[0] for name in recording.traces}
     if traced and traced <= set(recording.spikes):
         models = [e.neurons[e.populations[name].neuron] for name in traced]
         lines = "" if all(isinstance(model, UserNeuron) for model in models) else ", grey lines the soft threshold"
-        yield _picture(
+        yield picture(
             figures.membrane_potentials(run, *last_second),
             f"Membrane potentials in the last second; strokes are spikes{lines}.",
         )
@@ -160,22 +160,16 @@ def _is_felt_alone(experiment: Experiment, projection: str) -> bool:
     return experiment.projections[projection].source_subpopulation is None
 
 
-def _picture(figure: Figure, caption: str) -> Picture:
-    with rc_context(style.STYLE):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return Picture("data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode(), caption)
-
-
-def _provenance(run: RunReader) -> tuple[list[tuple[str, str]], str]:
-    """List facts about a run, and give its experiment as TOML."""
+def provenance(run: RunReader, label: str) -> Folded:
+    """Tell where a run came from, and give its experiment as TOML."""
     known = run.provenance
     ranks = known.get("ranks")
     facts: dict[str, Any] = {"command": f"steelyard run experiment.toml -n {ranks}" if ranks else None, "ranks": ranks}
     facts |= {name: known.get(name) for name in ("hosts", "cpu", "platform", "start", "stop", "hash")}
     facts["timings"] = {name: f"{value:.1f} s" for name, value in known.get("timings_s", {}).items()}
     facts |= {f"{name}": version for name, version in known.get("versions", {}).items()}
-    return [(name, _text(value)) for name, value in facts.items() if value], run.experiment.to_toml()
+    pairs = [(name, _text(value)) for name, value in facts.items() if value]
+    return Folded(label, [Facts(pairs), Code(run.experiment.to_toml())])
 
 
 def _text(value: Any) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,6 +51,7 @@ STYLE: dict[Any, Any] = {
     "lines.solid_capstyle": "round",
     "figure.facecolor": "white",
     "savefig.dpi": 200,
+    "pdf.fonttype": 42,
     "svg.fonttype": "path",
     "svg.hashsalt": "steelyard",
 }
@@ -63,6 +66,36 @@ def canvas(rows: Sequence[float] = (1.0,), size: tuple[float, float] = SIZE) -> 
         FigureCanvasAgg(figure)
         panels = figure.subplots(len(rows), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": list(rows)})
         yield figure, list(panels[:, 0])
+
+
+def as_svg(figure: Figure) -> bytes:
+    """Draw a figure as vector graphics, without the time at which it was drawn."""
+    buffer = BytesIO()
+    with rc_context(STYLE):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def save(figure: Figure, stem: Path) -> list[Path]:
+    """Write a figure as vector graphics and as pixels: ``stem.pdf`` and ``stem.png``.
+
+    Parameters
+    ----------
+    figure : Figure
+        Any figure of this package.
+    stem : Path
+        Path without a suffix; its directory exists.
+
+    Returns
+    -------
+    list of Path
+        The files.
+    """
+    files = [stem.with_name(f"{stem.name}.{suffix}") for suffix in ("pdf", "png")]
+    with rc_context(STYLE):
+        for file, dated in zip(files, ("CreationDate", "Creation Time"), strict=True):
+            figure.savefig(file, metadata={dated: None})
+    return files
 
 
 def colours(experiment: Experiment) -> dict[str, str]:

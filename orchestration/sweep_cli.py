@@ -113,7 +113,7 @@ def drive(file: Path, on: str, slots: int | None, retry: bool) -> int:
     check_ranks(sweep.ranks, sweep.launcher)
     with open_client(on, sweep.ranks, slots or count_cores(), sweep.directory, sweep.jobs) as client:
         _say(f"{len(sweep.members)} runs in {sweep.directory}; dashboard {client.dashboard_link}")
-        with _display(client.dashboard_link) as show:
+        with display(client.dashboard_link) as show:
             tally = Ensemble(sweep, client).run(show, retry)
     for line in tally.list_unfinished():
         say(_errors, line)
@@ -135,7 +135,7 @@ def _tally(sweep: Sweep) -> Tally:
 
 
 @contextmanager
-def _display(dashboard: str) -> Iterator[Callable[[Tally], None]]:
+def display(dashboard: str) -> Iterator[Callable[[Tally], None]]:
     """Provide what shows a tally: a live table on a terminal, lines in a log."""
     if _console.is_terminal and not _console.is_dumb_terminal:
         with Live(console=_console, auto_refresh=False, transient=True) as live:

@@ -11,8 +11,9 @@ from mpi_engine.compiled import kernel, part
 from mpi_engine.dynamics.neurons import Population
 from mpi_engine.dynamics.plasticity import History
 from mpi_engine.experiment import Experiment, UserSynapse, highest
-from mpi_engine.network.connectivity import Connectivity, Targets, draw_for_synapses
+from mpi_engine.network.connectivity import Connectivity, draw_for_synapses
 from mpi_engine.network.exchange import Exchange
+from mpi_engine.network.rows import Rows, n_sources, piece
 from mpi_engine.network.streams import stream_key
 
 Steps = NDArray[np.uint8] | NDArray[np.uint16]
@@ -26,10 +27,8 @@ class StaticProjection(NamedTuple):
 
     Parameters
     ----------
-    row_start : ndarray of int64, shape (n_source + 1,)
-        Where each source's row begins.
-    targets : ndarray of uint16 or int32, shape (n_synapses,)
-        Local targets, ascending within a row.
+    rows : Rows
+        Whom each source reaches.
     arrivals : ndarray of uint16, shape (n_slots, n)
         Spikes under way to each target; step n takes and refills the slots that `delays` name.
     delays : ndarray of int64, shape (2,)
@@ -40,8 +39,7 @@ class StaticProjection(NamedTuple):
         Current [mV/ms], or conductance [1/ms], of one arrival.
     """
 
-    row_start: NDArray[np.int64]
-    targets: Targets
+    rows: Rows
     arrivals: NDArray[np.uint16]
     delays: NDArray[np.int64]
     steps: Steps
@@ -53,7 +51,7 @@ class WeightedProjection(NamedTuple):
 
     Parameters
     ----------
-    row_start, targets
+    rows
         As in `StaticProjection`.
     weights : ndarray, shape (n_synapses,)
         Weights as they act [mV, or 1 for a conductance].
@@ -65,8 +63,7 @@ class WeightedProjection(NamedTuple):
         Current or conductance of an arrival of unit weight [1/ms].
     """
 
-    row_start: NDArray[np.int64]
-    targets: Targets
+    rows: Rows
     weights: NDArray[np.float32]
     arrivals: NDArray[np.float32]
     delays: NDArray[np.int64]
@@ -79,7 +76,7 @@ class PlasticProjection(NamedTuple):
 
     Parameters
     ----------
-    row_start, targets
+    rows
         As in `StaticProjection`.
     weights : ndarray, shape (n_synapses,)
         Weights as they act [mV], up to date with the postsynaptic spikes before `visited`.
@@ -97,8 +94,7 @@ class PlasticProjection(NamedTuple):
         All weights are up to date to this step at least; a weight that changes between spikes is so to its last event.
     """
 
-    row_start: NDArray[np.int64]
-    targets: Targets
+    rows: Rows
     weights: NDArray[np.float32]
     arrivals: NDArray[np.float32]
     delays: NDArray[np.int64]
@@ -112,44 +108,43 @@ class PlasticProjection(NamedTuple):
 AnyProjection = StaticProjection | WeightedProjection | PlasticProjection
 
 
-def make_projection(experiment: Experiment, name: str, rows: Connectivity) -> AnyProjection:
+def make_projection(experiment: Experiment, name: str, drawn: Connectivity) -> AnyProjection:
     """Make a rank's part of a projection, with its initial weights."""
     p = experiment.projections[name]
     state = np.dtype(experiment.run.state_dtype)
     synapse = experiment.synapses[p.synapse]
-    n, per_tau = rows.in_degree.size, 1.0 if isinstance(synapse, UserSynapse) else 1 / synapse.tau_ms
-    delays, steps = _delays(experiment, name, rows)
+    n, per_tau = drawn.in_degree.size, 1.0 if isinstance(synapse, UserSynapse) else 1 / synapse.tau_ms
+    delays, steps = _delays(experiment, name, drawn)
     if not p.rules and not p.has_drawn_weights:
         gain = np.array([experiment.initial_weight(name) * per_tau], state)
-        return StaticProjection(rows.row_start, rows.targets, np.zeros((delays[1], n), np.uint16), delays, steps, gain)
+        return StaticProjection(drawn.rows, np.zeros((delays[1], n), np.uint16), delays, steps, gain)
     arrivals, gain = np.zeros((delays[1], n), state), np.array([per_tau], state)
-    weights = _initial_weights(experiment, name, rows)
+    weights = _initial_weights(experiment, name, drawn)
     if not p.rules:
-        return WeightedProjection(rows.row_start, rows.targets, weights, arrivals, delays, steps, gain)
+        return WeightedProjection(drawn.rows, weights, arrivals, delays, steps, gain)
     return PlasticProjection(
-        rows.row_start,
-        rows.targets,
+        drawn.rows,
         weights=weights,
         arrivals=arrivals,
         delays=delays,
         steps=steps,
         gain=gain,
-        visited=np.ones(rows.row_start.size - 1, np.int32),
+        visited=np.ones(drawn.out_degree.size, np.int32),
         oldest=np.ones(1, np.int32),
         epoch=np.zeros(1, np.int32),
     )
 
 
-def _initial_weights(experiment: Experiment, name: str, rows: Connectivity) -> NDArray[np.float32]:
+def _initial_weights(experiment: Experiment, name: str, drawn: Connectivity) -> NDArray[np.float32]:
     """Draw every synapse's weight as it acts, or give all the same."""
     p, dtype = experiment.projections[name], np.dtype(experiment.run.weight_dtype)
     if not p.has_drawn_weights:
-        return np.full(rows.targets.size, experiment.initial_weight(name), dtype)
+        return np.full(drawn.rows.targets.size, experiment.initial_weight(name), dtype)
     key, factor = stream_key(experiment.seed.network, "weight", name), experiment.weight_scale(name)
-    return draw_for_synapses(p.given_weight, key, rows, lambda drawn: drawn * factor, dtype)
+    return draw_for_synapses(p.given_weight, key, drawn, lambda values: values * factor, dtype)
 
 
-def _delays(experiment: Experiment, name: str, rows: Connectivity) -> tuple[NDArray[np.int64], Steps]:
+def _delays(experiment: Experiment, name: str, drawn: Connectivity) -> tuple[NDArray[np.int64], Steps]:
     """Count steps from delivery to arrival, and slots; inputs are delivered before a step takes its slot."""
     p, dt = experiment.projections[name], experiment.run.dt_ms
     recurrent = p.source in experiment.populations
@@ -161,8 +156,8 @@ def _delays(experiment: Experiment, name: str, rows: Connectivity) -> tuple[NDAr
     if isinstance(p.delay_ms, float):
         return delays, np.empty(0, dtype)
     key = stream_key(experiment.seed.network, "delay", name)
-    steps = draw_for_synapses(p.delay_ms, key, rows, lambda drawn: np.clip(np.rint(drawn / dt), 1, longest), dtype)
-    return delays, steps
+    in_steps = lambda values: np.clip(np.rint(values / dt), 1, longest)  # noqa: E731
+    return delays, draw_for_synapses(p.delay_ms, key, drawn, in_steps, dtype)
 
 
 @part
@@ -181,17 +176,18 @@ def slot_of_synapse(projection: AnyProjection, now: int, synapse: int) -> int:
 @part
 def deliver(projection: StaticProjection, x: Exchange, index: int, n: int) -> None:
     """Count the arrivals of a source population's spikes."""
-    arrivals = projection.arrivals[slot(projection, n + projection.delays[0])]
+    rows, arrivals = projection.rows, projection.arrivals[slot(projection, n + projection.delays[0])]
     now = slot(projection, n)
     for k in range(x.offsets[index], x.offsets[index + 1]):
-        source = x.fired[k]
-        begin, end = projection.row_start[source], projection.row_start[source + 1]
-        if projection.steps.size == 0:
-            for target in projection.targets[begin:end]:
-                arrivals[target] += 1
-        else:
-            for s in range(begin, end):
-                projection.arrivals[slot_of_synapse(projection, now, s), projection.targets[s]] += 1
+        for block in range(rows.blocks[0]):
+            begin, end, first = piece(rows, x.fired[k], block)
+            if projection.steps.size == 0:
+                within = arrivals[first:]
+                for target in rows.targets[begin:end]:
+                    within[target] += 1
+            else:
+                for s in range(begin, end):
+                    projection.arrivals[slot_of_synapse(projection, now, s), first + rows.targets[s]] += 1
 
 
 @part
@@ -204,16 +200,17 @@ def deliver_weighted(projection: WeightedProjection, x: Exchange, index: int, n:
 @part
 def arrive(projection: WeightedProjection | PlasticProjection, source: int, n: int) -> None:
     """Add the weights of a row to what arrives in the steps that its spike reaches."""
-    begin, end = projection.row_start[source], projection.row_start[source + 1]
-    targets, weights = projection.targets[begin:end], projection.weights[begin:end]
-    if projection.steps.size == 0:
-        arrivals = projection.arrivals[slot(projection, n + projection.delays[0])]
-        for s in range(targets.size):
-            arrivals[targets[s]] += weights[s]
-    else:
-        now = slot(projection, n)
-        for s in range(targets.size):
-            projection.arrivals[slot_of_synapse(projection, now, begin + s), targets[s]] += weights[s]
+    rows, now = projection.rows, slot(projection, n)
+    for block in range(rows.blocks[0]):
+        begin, end, first = piece(rows, source, block)
+        targets, weights = rows.targets[begin:end], projection.weights[begin:end]
+        if projection.steps.size == 0:
+            arrivals = projection.arrivals[slot(projection, n + projection.delays[0])][first:]
+            for s in range(targets.size):
+                arrivals[targets[s]] += weights[s]
+        else:
+            for s in range(targets.size):
+                projection.arrivals[slot_of_synapse(projection, now, begin + s), first + targets[s]] += weights[s]
 
 
 class RowFunctions(NamedTuple):
@@ -236,19 +233,20 @@ def replaying(on_post: Any) -> Any:
     def replay(projection: PlasticProjection, history: History, source: int, n: int, learn: Any) -> None:
         """Apply to a row the postsynaptic spikes since its last visit and before step n, oldest first."""
         since, steps = projection.visited[source], history.steps
-        begin, end = projection.row_start[source], projection.row_start[source + 1]
-        targets, weights = projection.targets[begin:end], projection.weights[begin:end]
-        for s in range(targets.size):
-            target = targets[s]
-            if steps[0, target] >= since:
-                depth = 1
-                while depth < steps.shape[0] and steps[depth, target] >= since:
-                    depth += 1
-                w = weights[s]
-                while depth > 0:
-                    depth -= 1
-                    w = on_post(w, source, target, depth, learn)
-                weights[s] = w
+        rows, weights = projection.rows, projection.weights
+        for block in range(rows.blocks[0]):
+            begin, end, first = piece(rows, source, block)
+            for s in range(begin, end):
+                target = first + rows.targets[s]
+                if steps[0, target] >= since:
+                    depth = 1
+                    while depth < steps.shape[0] and steps[depth, target] >= since:
+                        depth += 1
+                    w = weights[s]
+                    while depth > 0:
+                        depth -= 1
+                        w = on_post(w, source, target, depth, learn)
+                    weights[s] = w
         projection.visited[source] = n
 
     return replay
@@ -274,6 +272,7 @@ def learning_of(on_post: Any, bring: Any, on_pre: Any) -> RowFunctions:
 
         In ascending order of sources, so that each target adds its inputs in that order.
         """
+        rows, weights = projection.rows, projection.weights
         k = x.offsets[index]
         while k < x.offsets[index + 1]:
             source, n_spikes = x.fired[k], 1
@@ -281,15 +280,17 @@ def learning_of(on_post: Any, bring: Any, on_pre: Any) -> RowFunctions:
                 n_spikes += 1     # an input may fire more than once in a step
             k += n_spikes
             replay(projection, history, source, n, learn)
-            begin, end = projection.row_start[source], projection.row_start[source + 1]
-            targets, weights = projection.targets[begin:end], projection.weights[begin:end]
-            for s in range(targets.size):
-                weights[s] = bring(weights[s], source, targets[s], n, learn)
+            for block in range(rows.blocks[0]):
+                begin, end, first = piece(rows, source, block)
+                for s in range(begin, end):
+                    weights[s] = bring(weights[s], source, first + rows.targets[s], n, learn)
             for _ in range(n_spikes):
                 arrive(projection, source, n)
             for _ in range(n_spikes):
-                for s in range(targets.size):
-                    weights[s] = on_pre(weights[s], source, targets[s], n, learn)
+                for block in range(rows.blocks[0]):
+                    begin, end, first = piece(rows, source, block)
+                    for s in range(begin, end):
+                        weights[s] = on_pre(weights[s], source, first + rows.targets[s], n, learn)
 
     @part
     def make_room(
@@ -322,47 +323,42 @@ def learning_of(on_post: Any, bring: Any, on_pre: Any) -> RowFunctions:
 
         Given the projection's own weights, these become up to date to step n: see `PlasticProjection.epoch`.
         """
+        rows = projection.rows
         for source in range(projection.visited.size):
             replay(projection, history, source, n + 1, learn)
-            for s in range(projection.row_start[source], projection.row_start[source + 1]):
-                weights[s] = bring(projection.weights[s], source, projection.targets[s], n, learn)
+            for block in range(rows.blocks[0]):
+                begin, end, first = piece(rows, source, block)
+                for s in range(begin, end):
+                    weights[s] = bring(projection.weights[s], source, first + rows.targets[s], n, learn)
         projection.oldest[0] = n + 1
 
     return RowFunctions(deliver, make_room, catch_up)
 
 
 @kernel
-def order_by_target(targets: Targets, begins: NDArray[np.int64], values: NDArray[Any], ordered: NDArray[Any]) -> None:
-    """Put a number for each synapse, given by source, in the order of targets; `begins` is used up."""
-    for k in range(targets.size):
-        ordered[begins[targets[k]]] = values[k]
-        begins[targets[k]] += 1
-
-
-@kernel
-def order_by_source(targets: Targets, begins: NDArray[np.int64], ordered: NDArray[Any], values: NDArray[Any]) -> None:
-    """Undo `order_by_target`."""
-    for k in range(targets.size):
-        values[k] = ordered[begins[targets[k]]]
-        begins[targets[k]] += 1
-
-
-@kernel
 def sum_weights(projection: PlasticProjection, sums: NDArray[np.float64]) -> None:
     """Sum the weights onto each target, in ascending order of sources."""
     sums[:] = 0.0
-    for k in range(projection.weights.size):
-        sums[projection.targets[k]] += projection.weights[k]
+    rows = projection.rows
+    for source in range(n_sources(rows)):
+        for block in range(rows.blocks[0]):
+            begin, end, first = piece(rows, source, block)
+            for s in range(begin, end):
+                sums[first + rows.targets[s]] += projection.weights[s]
 
 
 @kernel
 def normalise(projection: PlasticProjection, totals: NDArray[np.float64], sums: NDArray[np.float64]) -> None:
     """Multiply the weights onto each target by a factor, so that they sum to `totals`; `sums` is room."""
     sum_weights(projection, sums)
-    for k in range(projection.weights.size):
-        target = projection.targets[k]
-        if sums[target] != 0.0:
-            projection.weights[k] = np.float64(projection.weights[k]) * (totals[target] / sums[target])
+    rows, weights = projection.rows, projection.weights
+    for source in range(n_sources(rows)):
+        for block in range(rows.blocks[0]):
+            begin, end, first = piece(rows, source, block)
+            for s in range(begin, end):
+                target = first + rows.targets[s]
+                if sums[target] != 0.0:
+                    weights[s] = np.float64(weights[s]) * (totals[target] / sums[target])
 
 
 @kernel
@@ -395,10 +391,15 @@ def weight_sums(
     sums[:], squares[:], histogram[:] = 0.0, 0.0, 0
     low, high, n_bins = edges[0], edges[1], histogram.size
     extremes[0], extremes[1] = np.inf, -np.inf
-    for k in range(weights.size):
-        w, target = np.float64(weights[k]), projection.targets[k]
-        sums[target] += w
-        squares[target] += w * w
-        extremes[0], extremes[1] = min(extremes[0], w), max(extremes[1], w)
-        place = (w - low) / (high - low) * n_bins
-        histogram[int(min(place, n_bins - 1.0)) if place > 0.0 else 0] += 1     # also where a weight is not a number
+    rows = projection.rows
+    for source in range(n_sources(rows)):
+        for block in range(rows.blocks[0]):
+            begin, end, first = piece(rows, source, block)
+            for s in range(begin, end):
+                w, target = np.float64(weights[s]), first + rows.targets[s]
+                sums[target] += w
+                squares[target] += w * w
+                extremes[0], extremes[1] = min(extremes[0], w), max(extremes[1], w)
+                place = (w - low) / (high - low) * n_bins
+                # the first bin also where a weight is not a number
+                histogram[int(min(place, n_bins - 1.0)) if place > 0.0 else 0] += 1

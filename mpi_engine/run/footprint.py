@@ -14,6 +14,7 @@ from mpi_engine.dynamics.block import Plan
 from mpi_engine.dynamics.neurons import model_of, parameters_of
 from mpi_engine.dynamics.plasticity import DEPTH, Trace
 from mpi_engine.experiment import Distribution, Experiment, UserSynapse, highest
+from mpi_engine.network.rows import blocks_of, starts_dtype
 from mpi_engine.output.layout import JOINT
 
 CHECKPOINT = "a checkpoint while it is written"
@@ -115,7 +116,7 @@ class Footprint:
         own = sum(len(kind.declaration.state) for kind in kinds if isinstance(kind, UserSynapse))
         variables = 1 + e.has_shadow_voltage + len(model_of(e, name).state) + len(kinds) + own
         refractory = e.neurons[e.populations[name].neuron].refractory_ms > 0
-        return variables * self._real + 4 * refractory
+        return variables * self._real + 2 * refractory
 
     def _scratch(self, name: str) -> int:
         """Bytes of what a neuron has besides: parameters, drive, and room for the step."""
@@ -126,12 +127,13 @@ class Footprint:
     def _synapses(self, name: str, n_local: int) -> float:
         """Bytes of a projection onto so many neurons."""
         e, p = self._experiment, self._experiment.projections[name]
-        per_synapse = 2 if n_local <= 2**16 else 4
+        per_synapse = 2
         per_synapse += self._weight if p.rules or p.has_drawn_weights else 0
         if isinstance(p.delay_ms, Distribution):
             per_synapse += 1 if e.steps(highest(p.delay_ms)) < 2**8 else 2
-        in_degree, _ = e.expected_in_degree(name)
-        rows = e.sizes[p.source] * (8 + 4 * bool(p.rules))
+        in_degree, most = e.expected_in_degree(name)
+        n_blocks = int(blocks_of(n_local)[0])
+        rows = e.sizes[p.source] * (n_blocks * np.dtype(starts_dtype(most * n_local)).itemsize + 4 * bool(p.rules))
         return in_degree * n_local * per_synapse + rows + n_local * (8 + self._arrivals(name))
 
     def _arrivals(self, name: str) -> int:

@@ -141,6 +141,7 @@ def test_a_damaged_file_of_results_is_told(silent: Run) -> None:
         keep(silent, "one", xr.Dataset())
 
 
+@pytest.mark.filterwarnings("error")
 def test_every_number_has_a_value_or_a_reason(silent: Run) -> None:
     """Neurons E do not spike after the burn-in, those of I are not recorded, and the run is short."""
     found = silent.measures()
