@@ -4,6 +4,7 @@ With the rate of turnover :math:`\omega` (speed over amplitude), the Lipschitz c
 basis of :math:`N_b` units, whose mean square is :math:`\langle|\psi|^2\rangle = N_b`: the error is stable for k > L, a
 mode of the weights' error relaxes at the rate :math:`\eta w / k`, where w is its share of
 :math:`\langle|\psi|^2\rangle`, and weights that adapt faster than the state turns over follow it instead of learning.
+Learning therefore begins at three times that rate, where most of the way is gone, and ends at a twentieth of it.
 """
 
 from __future__ import annotations
