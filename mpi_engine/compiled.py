@@ -61,6 +61,9 @@ def cache_directory() -> Path:
 
 
 numba.config.CACHE_DIR = str(cache_directory())
+if llvmlite.binding.get_host_cpu_features().get("avx512bf16"):
+    # LLVM avoids vectors of 512 bits for the sake of CPUs that slow down with them; those with this feature do not
+    numba.config.CPU_FEATURES = llvmlite.binding.get_host_cpu_features().flatten() + ",-prefer-256-bit"
 
 
 def kernel(function: Function) -> Function:

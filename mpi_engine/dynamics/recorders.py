@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import part
+from mpi_engine.compiled import Real, part
 from mpi_engine.dynamics.neurons import Population
 from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.mathematics import bits_of_float64
@@ -194,20 +194,17 @@ def _add_up(o: Observations, population: Population) -> None:
 def _note(
     o: Observations, variable: int, values: NDArray[np.float32], row: int, binned: bool, collected: bool, alone: bool
 ) -> None:
-    if binned:
-        _add_to_bin(o, values, row, variable)
+    unit = o.unit[variable]
+    if alone:    # not by way of the window, which would take twice the memory traffic
+        whole = _take_sample(values, o.sums[variable], o.squares[variable], 1.0, unit)
+    elif binned:
+        whole = fixed_point_sum(values, unit)
     if collected:
         _add(values, o.window[variable])
-    if alone:    # not by way of the window, which would take twice the memory traffic
-        _take_sample(values, o.sums[variable], o.squares[variable], 1.0)
-
-
-@part
-def _add_to_bin(o: Observations, values: NDArray[np.float32], row: int, variable: int) -> None:
-    unit = o.unit[variable]
-    o.binned[row, 0, variable] += fixed_point_sum(values, unit)
-    for group in range(o.member.shape[0]):
-        o.binned[row, 1 + group, variable] += fixed_point_sum_of(values, o.member[group], unit)
+    if binned:
+        o.binned[row, 0, variable] += whole
+        for group in range(o.member.shape[0]):
+            o.binned[row, 1 + group, variable] += fixed_point_sum_of(values, o.member[group], unit)
 
 
 @part
@@ -221,7 +218,7 @@ def _take_average(o: Observations) -> None:
     """Add the average over the window to the block's sums, and empty the window."""
     window, per_sample = o.window, 1 / np.float64(o.collected[0])
     for variable in range(window.shape[0]):
-        _take_sample(window[variable], o.sums[variable], o.squares[variable], per_sample)
+        _take_sample(window[variable], o.sums[variable], o.squares[variable], per_sample, o.unit[variable])
     _take_joint_sample(o, window[0], window[window.shape[0] - 1], per_sample)
     window[:] = 0.0
     o.collected[0] = 0
@@ -229,12 +226,16 @@ def _take_average(o: Observations) -> None:
 
 @part
 def _take_sample(
-    values: NDArray[Any], sums: NDArray[np.float64], squares: NDArray[np.float64], factor: float
-) -> None:
+    values: NDArray[Any], sums: NDArray[np.float64], squares: NDArray[np.float64], factor: float, unit: float
+) -> np.int64:
+    """Add values to the sums of each neuron; return their sum as `fixed_point_sum`, which the memory's pace hides."""
+    whole = np.int64(0)
     for i in range(values.size):
         value = values[i] * factor
         sums[i] += value
         squares[i] += value * value
+        whole += _units(values[i], unit)
+    return whole
 
 
 @part
@@ -254,7 +255,7 @@ def fixed_point_sum(values: NDArray[np.float32], unit: float) -> np.int64:
     """Sum values as integers of a unit, a power of two, which is exact in any order."""
     whole = np.int64(0)
     for i in range(values.size):
-        whole += _units(np.float64(values[i]), unit)
+        whole += _units(values[i], unit)
     return whole
 
 
@@ -263,15 +264,15 @@ def fixed_point_sum_of(values: NDArray[np.float32], member: NDArray[np.uint8], u
     """Sum the values of members only."""
     whole = np.int64(0)
     for i in range(values.size):
-        whole += _units(np.float64(values[i]), unit) * member[i]
+        whole += _units(values[i], unit) * member[i]
     return whole
 
 
 @part
-def _units(value: float, unit: float) -> np.int64:
+def _units(value: Real, unit: float) -> np.int64:
     # far above the value, a float64 is spaced by one unit: adding rounds to it, and leaves it in the low bits
-    shift = 1.5 * 2.0**52 * unit
-    clipped = min(max(value, -_LARGEST * unit), _LARGEST * unit)
+    shift, largest = 1.5 * 2.0**52 * unit, type(value)(_LARGEST * unit)
+    clipped = min(max(value, -largest), largest)
     return bits_of_float64(clipped + shift) - bits_of_float64(shift)
 
 

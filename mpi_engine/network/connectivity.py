@@ -1,9 +1,6 @@
-"""Connectivity: drawn for each target from a stream of its own, stored by source.
+"""Connectivity: who reaches whom on a rank, and what is drawn for each synapse from the ids of its two ends.
 
-A rank draws the synapses of its neurons and nobody else's, so that the network does not depend on the ranks. They are
-kept as rows, one a source, of ascending local targets: a presynaptic spike walks one row. Every target is drawn twice,
-to count and to fill, so that construction needs hardly more memory than the result. Weights
-and delays are drawn for each synapse from the ids of its two ends.
+A rank draws the synapses of its neurons and nobody else's, so that the network does not depend on the ranks.
 """
 
 from __future__ import annotations
@@ -17,10 +14,11 @@ from numpy.typing import NDArray
 
 from mpi_engine.compiled import kernel
 from mpi_engine.experiment import Distribution, Experiment
-from mpi_engine.network.drawing import BUFFER, draw_sources, find_candidates
+from mpi_engine.network.distinct import BUFFER, draw_distinct
+from mpi_engine.network.drawing import draw_independent, find_candidates
 from mpi_engine.network.partition import Partition
-from mpi_engine.network.rows import Rows, blocks_of, n_sources, piece, row_starts, starts_dtype
-from mpi_engine.network.streams import Key, Law, draw, law, mix64, philox, stream_key
+from mpi_engine.network.rows import Rows, count_onto, n_sources, piece, row_starts
+from mpi_engine.network.streams import Key, Law, draw, encrypt, law, mix64, stream_key
 
 
 @dataclass(frozen=True)
@@ -77,18 +75,11 @@ def connect_nobody(experiment: Experiment, projection: str, partition: Partition
 
 def _connect(experiment: Experiment, projection: str, first: int, last: int, n_local: int) -> Connectivity:
     candidates = find_candidates(experiment, projection, first, last)
-    n_source, blocks = experiment.sizes[experiment.projections[projection].source], blocks_of(n_local)
-    _, most = experiment.expected_in_degree(projection)
-    starts = np.zeros(n_source * blocks[0] + 1, starts_dtype(most * n_local))
+    independent = experiment.projections[projection].in_degree is None
+    draw_rows = draw_independent if independent else draw_distinct
+    rows = draw_rows(experiment, projection, candidates, first, n_local)
     in_degree = np.zeros(last - first, np.int64)
-    for ids, sources, ends in draw_sources(experiment, projection, candidates):
-        in_degree[ids - first] = np.diff(ends, prepend=0)
-        _count(ids - first, sources, ends, starts, blocks)
-    np.cumsum(starts, out=starts)
-    rows = Rows(starts, np.empty(starts[-1], np.uint16), blocks)
-    for ids, sources, ends in draw_sources(experiment, projection, candidates):
-        _fill(ids - first, sources, ends, rows)
-    _rewind(starts)
+    count_onto(rows, in_degree)
     return Connectivity(rows, in_degree, first)
 
 
@@ -118,10 +109,10 @@ def draw_for_synapses(
     -------
     ndarray, shape (n_synapses,)
     """
-    kept, values = np.empty(drawn.rows.targets.size, dtype), np.empty(BUFFER)
+    kept, values, words = np.empty(drawn.rows.targets.size, dtype), np.empty(BUFFER), np.empty((4, 64), np.uint32)
     for begin in range(0, kept.size or 1, BUFFER):     # at least once, so that it is compiled
         some = values[: kept.size - begin]
-        _draw_run(law(value), key, drawn.rows, drawn.first_target, begin, some)
+        _draw_run(law(value), key, drawn.rows, drawn.first_target, begin, words, some)
         kept[begin : begin + BUFFER] = convert(some)
     return kept
 
@@ -146,50 +137,21 @@ def synapse_hashes(
 
 
 @kernel
-def _count(local: NDArray[np.int64], sources: NDArray[np.int32], ends: NDArray[np.int64], starts: NDArray[np.int64],
-           blocks: NDArray[np.int64]) -> None:
-    """Add to each piece's length, kept in the place where the next piece will start."""
-    begin = 0
-    for i in range(ends.size):
-        block = local[i] // blocks[1]
-        for k in range(begin, ends[i]):
-            starts[sources[k] * blocks[0] + block + 1] += 1
-        begin = ends[i]
-
-
-@kernel
-def _fill(local: NDArray[np.int64], sources: NDArray[np.int32], ends: NDArray[np.int64], rows: Rows) -> None:
-    """Append targets to the pieces of rows; each one's start moves on to where the next target goes."""
-    begin = 0
-    for i in range(ends.size):
-        block = local[i] // rows.blocks[1]
-        target = local[i] - block * rows.blocks[1]
-        for k in range(begin, ends[i]):
-            place = sources[k] * rows.blocks[0] + block
-            rows.targets[rows.starts[place]] = target
-            rows.starts[place] += 1
-        begin = ends[i]
-
-
-@kernel
-def _rewind(starts: NDArray[np.int64]) -> None:
-    """Move every start back by one piece: filling has moved it to the piece's end."""
-    for k in range(starts.size - 1, 0, -1):
-        starts[k] = starts[k - 1]
-    starts[0] = 0
-
-
-@kernel
-def _draw_run(law: Law, key: Key, rows: Rows, first_target: int, begin: int, values: NDArray[np.float64]) -> None:
-    """Draw numbers for a run of synapses."""
+def _draw_run(law: Law, key: Key, rows: Rows, first_target: int, begin: int, words: NDArray[np.uint32],
+              values: NDArray[np.float64]) -> None:
+    """Draw numbers for a run of synapses; `words`, shape (4, n), is room for as many at a time."""
     place = np.searchsorted(rows.starts, begin, side="right") - 1
-    for i in range(values.size):
-        while rows.starts[place + 1] <= begin + i:
-            place += 1
-        source, block = place // rows.blocks[0], place % rows.blocks[0]
-        target = first_target + block * rows.blocks[1] + rows.targets[begin + i]
-        high, low, _, _ = philox(key, source, target, 0, 0)
-        values[i] = draw(law, high, low)
+    for some in range(0, values.size, words.shape[1]):
+        n = min(words.shape[1], values.size - some)
+        words[2:] = 0
+        for i in range(n):
+            while rows.starts[place + 1] <= begin + some + i:
+                place += 1
+            words[0, i] = place // rows.blocks[0]
+            words[1, i] = first_target + place % rows.blocks[0] * rows.blocks[1] + rows.targets[begin + some + i]
+        encrypt(key, words)
+        for i in range(n):
+            values[some + i] = draw(law, words[0, i], words[1, i])
 
 
 @kernel

@@ -81,6 +81,16 @@ def n_sources(rows: Rows) -> int:
 
 
 @kernel
+def count_onto(rows: Rows, in_degree: NDArray[np.int64]) -> None:
+    """Add up the synapses onto each local target."""
+    for source in range(n_sources(rows)):
+        for block in range(rows.blocks[0]):
+            begin, end, first = piece(rows, source, block)
+            for target in rows.targets[begin:end]:
+                in_degree[first + target] += 1
+
+
+@kernel
 def order_by_target(rows: Rows, begins: NDArray[np.int64], values: NDArray[Any], ordered: NDArray[Any]) -> None:
     """Put a number for each synapse, given by source, in the order of targets; `begins` is used up."""
     for source in range(n_sources(rows)):

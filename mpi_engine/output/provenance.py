@@ -80,7 +80,7 @@ def _texts(experiment: Experiment, writer: Writer, started: float) -> dict[str, 
         "hash": experiment.hash,
         "start": _time(started),
         "stop": _time(datetime.now(UTC).timestamp()),
-        "cpu": _cpu(),
+        "cpu": cpu_model(),
         "platform": platform.platform(),
         "writer": type(writer).__name__,
         "versions/steelyard": metadata.version("steelyard"),
@@ -100,7 +100,7 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _cpu() -> str:
+def cpu_model() -> str:
     """Name the CPU as its maker does, where Linux tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

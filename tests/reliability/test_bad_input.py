@@ -78,6 +78,9 @@ BAD_EXPERIMENTS = {
     "NaN": ({"inputs": {"X": {"rate_hz": float("nan")}}}, "inputs.X.rate_hz", "nan"),
     "infinity": ({"run": {"duration_ms": float("inf")}}, "run.duration_ms", "inf"),
     "trace of nobody": ({"recording": {"traces": {"E": {"neurons": [83]}}}}, "recording.traces.E.neurons", "83"),
+    "refractoriness without end": (
+        {"neurons": {"cortical": {"refractory_ms": 4000.0}}}, "neurons.cortical.refractory_ms", "32767 steps",
+    ),
     "delay below the step": (
         {"projections": {"E_to_E": {"delay_ms": 0.05}}}, "projections.E_to_E.delay_ms", "run.dt_ms",
     ),
