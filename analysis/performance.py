@@ -171,7 +171,7 @@ def fit(timings: Sequence[Timing]) -> Cost:
         If all ran on the same number of ranks: what they divide cannot be told from what each does.
     """
     if len({timing.ranks for timing in timings}) < 2:
-        told = f"{timings[0].name} and others ran on {timings[0].ranks} ranks each"
+        told = f"{', '.join(timing.name for timing in timings)}: on {timings[0].ranks} ranks only"
         raise RunError(f"{told}; add a run of the same experiment on another number of ranks")
     divided, everywhere = {}, {}
     for part, (shared, own) in DIVIDED.items():

@@ -42,8 +42,8 @@ ASSUMPTIONS = (
     "This is a prediction from {runs} runs on {ranks} ranks: costs that so few ranks hardly show, of what every rank "
     "does for the whole network, are magnified by it. It assumes that work is shared out evenly; that the wait for the "
     "slowest rank, measured with the latency, grows as the logarithm of the number of ranks; {bandwidth:g} GB/s for "
-    "the messages that reach a rank and {unpack:g} ns for each population in each of them; and memory that is as fast for "
-    "each of many ranks as it was here."
+    "the messages that reach a rank and {unpack:g} ns for each population in each of them; and memory that is as fast "
+    "for each of many ranks as it was here. Megabytes are those of the network's arrays; the program needs 150 more."
 )
 
 
@@ -67,7 +67,7 @@ def performance_report(timings: Sequence[Timing], target: Work, name: str, comma
     cost = fit(timings)
     ranks = ", ".join(str(n) for n in sorted({timing.ranks for timing in timings}))
     told = ASSUMPTIONS.format(runs=len(timings), ranks=ranks, bandwidth=1e-9 * BANDWIDTH, unpack=1e9 * UNPACK_S)
-    size = f"{target.neurons:,.0f} neurons, {target.synapses:.3g} synapses".replace(",", "\u202f")
+    size = f"{target.neurons:,.0f} neurons · {target.synapses:,.0f} synapses".replace(",", "\u202f")
     drawn = picture(draw(timings, cost, target, name), "Wall time and what it goes to; points are measured.")
     sections = [
         Section("Measured", [_measured(timings)]),
@@ -118,8 +118,8 @@ def _predicted(cost: Cost, work: Work) -> Table:
         cells = [Cell(number(total)), Cell(number(alone / total)), Cell(f"{100 * alone / total / ranks:.0f} %")]
         cells += [Cell(f"{100 * share / total:.0f} %") for share in shares]
         rows.append(Row(f"{ranks:,}".replace(",", "\u202f"), [*cells, Cell(number(memory_mb(work, ranks)))]))
-    columns = ("wall s per s", "speed-up", "efficiency", "divided", "rows", "steps", "latency", "volume", "MB a rank")
-    return Table(("ranks", *columns), rows)
+    shares_of = ("divided", "rows", "steps", "latency", "volume")
+    return Table(("ranks", "wall s per s", "speed-up", "efficiency", *shares_of, "network MB a rank"), rows)
 
 
 def _costs(cost: Cost) -> Table:
@@ -159,7 +159,7 @@ def draw(timings: Sequence[Timing], cost: Cost, work: Work, name: str) -> Figure
         shown = [t for t in timings if t.work.neurons == work.neurons]
         panel.plot([t.ranks for t in shown], [t.total for t in shown], "o", color=RUNS[0], ms=6, label="measured")
         panel.set(xscale="log", yscale="log", xlabel="ranks", ylabel="wall seconds per biological second")
-        panel.set_ylim(0.5 * alone / ranks[-1], 2 * alone)
+        panel.set_ylim(0.5 * alone / ranks[-1], 2 * max(alone, *(t.total for t in timings)))
         panel.set_title(f"Time of {name}")
         figure.legend(frameon=False, loc="outside right center", fontsize=10)
     return figure

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
+import numpy as np
+
 from analysis import coding_figures, figures, style
 from analysis.coding import CodingRun
 from analysis.comparison import compare
@@ -182,6 +184,8 @@ def provenance(run: RunReader, label: str) -> Folded:
     facts: dict[str, Any] = {"command": f"steelyard run experiment.toml -n {ranks}" if ranks else None, "ranks": ranks}
     facts |= {name: known.get(name) for name in ("hosts", "cpu", "platform", "start", "stop", "hash")}
     facts["timings"] = {name: f"{value:.1f} s" for name, value in known.get("timings_s", {}).items()}
+    split = known.get("time_split_s", {})
+    facts["time by part"] = {name: f"{np.mean(seconds):.1f} s" for name, seconds in split.items()}
     facts |= {f"{name}": version for name, version in known.get("versions", {}).items()}
     pairs = [(name, _text(value)) for name, value in facts.items() if value]
     return Folded(label, [Facts(pairs), Code(run.experiment.to_toml())])
