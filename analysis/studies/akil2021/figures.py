@@ -127,7 +127,7 @@ def stimulus(parts: Parts) -> Drawing:
         rates.set(ylabel="rate [Hz]", title="A second input to half of E")
         rates.legend(frameon=False)
         weights.set(xlabel="time [s]", ylabel="mean weight from I [mV]", xlim=(0, None))
-    caption = "E1 gets a second input in the shaded time: its rate jumps, and inhibition brings it back; then the reverse."
+    caption = "E1 gets a second input in the shaded time: its rate jumps, and inhibition brings it back."
     return Drawing("stimulus", caption, figure)
 
 
