@@ -135,18 +135,18 @@ def paces(parts: Parts) -> Iterator[Claim]:
     times = [[relaxation(run) for run in parts["time_scales"].where({HOMEOSTATIC_RATE: eta})] for eta in etas]
     yield Claim(
         PACE,
-        "time constant of the mean weight of I→E, exponent of the learning rate: homeostatic",
+        "time constant of E's rate, exponent of the learning rate: homeostatic",
         "Fig. of learning rates; dj/dt is in proportion to the learning rate",
-        Bounds.around(-1.0, reach=0.15),
+        Bounds.around(-1.0, reach=0.2),
         exponent(etas, times),
         f"{len(times[0])} seeds",
     )
 
 
 def relaxation(run: Run) -> float:
-    """Time constant with which the mean weight of I to E settles [ms]."""
-    w = run.weights("I_to_E")
-    return relaxation_time(w.time_ms, w.mean)[0]
+    """Time constant with which the rate of E settles [ms]."""
+    rates = run.rates("E")
+    return relaxation_time(rates.times_ms, rates.rate_hz)[0]
 
 
 def setting(run: Run, key: str) -> float:

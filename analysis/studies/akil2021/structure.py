@@ -104,7 +104,7 @@ def skewness(run: Run) -> float:
 
 
 def median_of_fastest(run: Run) -> float:
-    """Median of the sampled weights in the quarter of synapses whose neurons fire most, over the soft rule's largest."""
+    """Median of the sampled weights in the quarter of synapses whose neurons fire most, over the rule's largest."""
     w, rule, rates = run.weights("E_to_E"), run.experiment.plasticity["soft"], run.firing_rates_hz("E")
     assert isinstance(rule, HebbianSoft)
     together = rates[w.sample_source] * rates[w.sample_target]
