@@ -78,11 +78,11 @@ def drift_error(run: Run, projection: str, start_ms: float, stop_ms: float) -> f
     times_ms, sample = w.time_ms[inside], w.sample[inside].astype(np.float64)
     expected = size = 0.0
     for (a_ms, b_ms), weights in zip(pairwise(times_ms), (sample[1:] + sample[:-1]) / 2, strict=True):
-        rates = [
+        r_pre, r_post = (
             1e-3 * share * mean_between(run, name, None, a_ms, b_ms) / mean_between(run, name, None, 0.0, run.stop_ms)
             for share, name in zip(shares, (p.source, p.target), strict=True)
-        ]
-        terms = rule_terms(rule, w.scale, e.weight_unit(projection), weights, *rates)
+        )
+        terms = rule_terms(rule, w.scale, e.weight_unit(projection), weights, r_pre, r_post)
         expected += (b_ms - a_ms) * sum(terms)
         size += (b_ms - a_ms) * sum(map(abs, terms))
     return float(((sample[-1] - sample[0]).mean() - expected) / size)
