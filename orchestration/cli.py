@@ -187,10 +187,12 @@ def study(
     ] = None,
 ) -> None:
     """Simulate what a paper claims, and judge it. Exit code 1: a claim is contradicted; 75: stopped, give it again."""
-    from orchestration.study import run_study  # noqa: PLC0415  (Dask and plotting take a second to import)
+    from orchestration.study import find_study, run_study  # noqa: PLC0415  (Dask and plotting take a second to import)
 
     directory = directory or Path("studies") / f"{name}-{scale}"
-    raise typer.Exit(run_study(name, scale, on, directory, slots, _console, _errors))
+    command = f"steelyard study {name} --scale {scale} -o {directory}"
+    consoles = (_console, _errors)
+    raise typer.Exit(run_study(*find_study(name), directory, command, scale, on, slots, consoles))
 
 
 @app.command()

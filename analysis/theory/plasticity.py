@@ -63,14 +63,7 @@ def pair_rules(experiment: Experiment, projection: str) -> Iterator[tuple[PairRu
 def weight_drift(
     experiment: Experiment, weights_mv: Mapping[str, float], rates_hz: Mapping[str, float]
 ) -> dict[str, float]:
-    """Compute how fast each plastic projection's mean weight changes [mV/ms]: the sum of its `drift_terms`."""
-    return {name: sum(terms) for name, terms in drift_terms(experiment, weights_mv, rates_hz).items()}
-
-
-def drift_terms(
-    experiment: Experiment, weights_mv: Mapping[str, float], rates_hz: Mapping[str, float]
-) -> dict[str, list[float]]:
-    """Compute what each term of each rule contributes to the change of mean weights.
+    """Compute how fast each plastic projection's mean weight changes.
 
     Parameters
     ----------
@@ -84,8 +77,7 @@ def drift_terms(
     Returns
     -------
     dict
-        Five numbers for each rule of each plastic projection, as in the equation above [mV/ms, in the projection's own
-        scaling].
+        Drift by plastic projection [mV/ms, in the projection's own scaling].
 
     Raises
     ------
@@ -93,26 +85,60 @@ def drift_terms(
         If the mean of a rule, or the covariance, is not known.
     """
     names = list(experiment.sizes)
-    found: dict[str, list[float]] = {}
+    drift = {}
     for name, p in experiment.plastic.items():
         scale = experiment.weight_scale(name)
         weight = weights_mv[name] * scale
         post, pre = names.index(p.target), names.index(p.source)
         r_post, r_pre = 1e-3 * rates_hz[p.target], 1e-3 * rates_hz[p.source]
-        found[name] = []
+        drift[name] = 0.0
         for rule, factor in pair_rules(experiment, name):
-            c = rule.coefficients(scale, experiment.weight_unit(name))
             tau_pre, tau_post = rule.traces["x_pre"], rule.traces["x_post"]
             added = {tau: trace_covariance(experiment, tau, weights_mv) for tau in {tau_pre, tau_post}}
-            terms = [
-                (c.drift, 1.0),
-                (c.a_pre, r_pre),
-                (c.b_pre, tau_post * r_post * r_pre + added[tau_post][post, pre]),
-                (c.a_post, r_post),
-                (c.b_post, tau_pre * r_post * r_pre + added[tau_pre][pre, post]),
-            ]
-            found[name] += [factor * float((a + b * weight) * average) / scale for (a, b), average in terms]
-    return found
+            covariance = float(added[tau_post][post, pre]), float(added[tau_pre][pre, post])
+            terms = rule_terms(rule, scale, experiment.weight_unit(name), weight, r_pre, r_post, covariance)
+            drift[name] += factor * sum(terms) / scale
+    return drift
+
+
+def rule_terms(
+    rule: PairRule,
+    scale: float,
+    unit: float,
+    weight: Array | float,
+    r_pre: Array | float,
+    r_post: Array | float,
+    covariance: tuple[float, float] = (0.0, 0.0),
+) -> list[float]:
+    """Compute the terms of the equation above for a rule, in its order: what each adds to the change of a weight.
+
+    Parameters
+    ----------
+    rule : PairRule
+        The rule.
+    scale, unit : float
+        See `PairRule.coefficients`.
+    weight, r_pre, r_post : float or ndarray
+        Weight as it acts [mV] and rates of its neurons [kHz]; or those of many synapses, over which the terms are then
+        averaged, so that the covariance of weights and rates counts.
+    covariance : tuple of float
+        Integrals I_jk and I_kj [kHz].
+
+    Returns
+    -------
+    list of float
+        Five terms [mV/ms].
+    """
+    c = rule.coefficients(scale, unit)
+    tau_pre, tau_post = rule.traces["x_pre"], rule.traces["x_post"]
+    terms = [
+        (c.drift, 1.0),
+        (c.a_pre, r_pre),
+        (c.b_pre, tau_post * r_post * r_pre + covariance[0]),
+        (c.a_post, r_post),
+        (c.b_post, tau_pre * r_post * r_pre + covariance[1]),
+    ]
+    return [float(np.mean((a + b * weight) * average)) for (a, b), average in terms]
 
 
 def fixed_point(

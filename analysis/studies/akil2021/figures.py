@@ -127,7 +127,7 @@ def stimulus(parts: Parts) -> Drawing:
         rates.set(ylabel="rate [Hz]", title="A second input to half of E")
         rates.legend(frameon=False)
         weights.set(xlabel="time [s]", ylabel="mean weight from I [mV]", xlim=(0, None))
-    caption = "E1 gets a second input in the shaded time: its rate jumps, and inhibition brings it back; then the reverse."
+    caption = "E1 gets a second input in the shaded time: its rate jumps, and inhibition brings it back."
     return Drawing("stimulus", caption, figure)
 
 
@@ -144,8 +144,8 @@ def correlations(parts: Parts) -> Drawing:
             for eta, colour in zip(etas, RUNS, strict=False):
                 found = [part.where({CORRELATION: c, key: eta}) for c in cs]
                 values = np.array([[measure(run, projection) for run in finished(runs)] for runs in found])
-                panel.errorbar(cs, values.mean(axis=1), values.std(axis=1, ddof=1), color=colour, marker="o", ms=4,
-                               label=f"learning rate {eta:g}")
+                spread, label = values.std(axis=1, ddof=1), f"learning rate {eta:g}"
+                panel.errorbar(cs, values.mean(axis=1), spread, color=colour, marker="o", ms=4, label=label)
             theory = [fixed_point(part.where({CORRELATION: c})[0].experiment).weights_mv[projection] for c in cs]
             panel.plot(cs, theory, "s--", color=GREY, ms=4, lw=1.2, label="theory, infinite N")
             panel.set(ylabel=f"{projection.replace('_to_', ' → ')} [mV]", title=rule)

@@ -11,8 +11,10 @@ from analysis.confidence import t_interval
 from analysis.convergence import relaxation_time
 from analysis.runs import Run
 from analysis.scaling import exponent
+from analysis.spikes import rates_hz
 from analysis.studies.akil2021.measured import (
     CORRELATION,
+    Array,
     felt_weight,
     finished,
     input_rate_hz,
@@ -22,12 +24,12 @@ from analysis.studies.akil2021.measured import (
     networks,
 )
 from analysis.studies.study import Bounds, Claim, Parts
-from analysis.theory.plasticity import drift_terms, fixed_point
+from analysis.theory.plasticity import fixed_point, pair_rules, rule_terms
 
 ONE_THEORY = "One theory for many rules"
 CORRELATIONS = "Correlations in the input influence the weights"
 PACE = "Time scales of learning"
-EQUATION = "mean weight equation, with the measured rates"
+EQUATION = "mean weight equation, with the measured rates and their covariance with the weights"
 
 KOHONEN_RATE = "plasticity.kohonen.learning_rate"
 HOMEOSTATIC_RATE = "plasticity.homeostatic.learning_rate_mv"
@@ -63,21 +65,33 @@ def drift_of_each_rule(parts: Parts) -> Iterator[Claim]:
 
 
 def drift_error(run: Run, projection: str, start_ms: float, stop_ms: float) -> float:
-    """Compare the change of a mean weight with that of the mean weight equation, as a share of the equation's terms.
+    """Compare the change of the sampled weights' mean with the equation's, as a share of the equation's terms.
 
-    Between two records of the weights the equation gets their mean, and the rates of that time.
+    The equation is averaged over the sample: each synapse has its weight, and the rates of its neurons over the whole
+    run, in proportion to those of their populations between two records.
     """
     e, w = run.experiment, run.weights(projection)
+    p = e.projections[projection]
+    [(rule, _)] = pair_rules(e, projection)
+    shares = [_rates_hz(run, name)[ids] for name, ids in ((p.source, w.sample_source), (p.target, w.sample_target))]
     inside = (w.time_ms >= start_ms) & (w.time_ms <= stop_ms)
-    times_ms, means = w.time_ms[inside], w.mean[inside] / w.scale
+    times_ms, sample = w.time_ms[inside], w.sample[inside].astype(np.float64)
     expected = size = 0.0
-    for (a_ms, b_ms), weight in zip(pairwise(times_ms), (means[1:] + means[:-1]) / 2, strict=True):
-        rates_hz = {name: mean_between(run, name, None, a_ms, b_ms) for name in e.populations}
-        rates_hz |= dict.fromkeys(e.trains, np.nan)
-        terms = drift_terms(e, dict.fromkeys(e.plastic, float(weight)), rates_hz)[projection]
+    for (a_ms, b_ms), weights in zip(pairwise(times_ms), (sample[1:] + sample[:-1]) / 2, strict=True):
+        r_pre, r_post = (
+            1e-3 * share * mean_between(run, name, None, a_ms, b_ms) / mean_between(run, name, None, 0.0, run.stop_ms)
+            for share, name in zip(shares, (p.source, p.target), strict=True)
+        )
+        terms = rule_terms(rule, w.scale, e.weight_unit(projection), weights, r_pre, r_post)
         expected += (b_ms - a_ms) * sum(terms)
         size += (b_ms - a_ms) * sum(map(abs, terms))
-    return float((means[-1] - means[0] - expected) / size)
+    return float(((sample[-1] - sample[0]).mean() - expected) / size)
+
+
+def _rates_hz(run: Run, population: str) -> Array:
+    """Rate of each neuron over the whole run [n]."""
+    spikes, size = run.spikes(population), run.experiment.sizes[population]
+    return rates_hz(spikes.times_ms, spikes.ids, size, 0.0, run.stop_ms)
 
 
 def weights_under_correlations(parts: Parts) -> Iterator[Claim]:
@@ -121,18 +135,18 @@ def paces(parts: Parts) -> Iterator[Claim]:
     times = [[relaxation(run) for run in parts["time_scales"].where({HOMEOSTATIC_RATE: eta})] for eta in etas]
     yield Claim(
         PACE,
-        "time constant of the mean weight of I→E, exponent of the learning rate: homeostatic",
+        "time constant of E's rate, exponent of the learning rate: homeostatic",
         "Fig. of learning rates; dj/dt is in proportion to the learning rate",
-        Bounds.around(-1.0, reach=0.15),
+        Bounds.around(-1.0, reach=0.2),
         exponent(etas, times),
         f"{len(times[0])} seeds",
     )
 
 
 def relaxation(run: Run) -> float:
-    """Time constant with which the mean weight of I to E settles [ms]."""
-    w = run.weights("I_to_E")
-    return relaxation_time(w.time_ms, w.mean)[0]
+    """Time constant with which the rate of E settles [ms]."""
+    rates = run.rates("E")
+    return relaxation_time(rates.times_ms, rates.rate_hz)[0]
 
 
 def setting(run: Run, key: str) -> float:
