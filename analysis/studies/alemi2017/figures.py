@@ -49,7 +49,7 @@ def return_maps(parts: Parts) -> Drawing:
                     heights = maxima((s.x if label == "teacher" else s.xhat)[:, 2])
                     panel.plot(heights[:-1], heights[1:], "o", color=colour, ms=size, mew=0)
             panel.plot([], [], "o", color=colour, label=label)
-        panel.set(xlabel="maximum of z", ylabel="next maximum of z")
+        panel.set(xlabel="maximum of z", ylabel="next maximum of z", xlim=(0, 1.2), ylim=(0, 1.2))
         panel.legend(frameon=False, labelcolor="linecolor")
     return Drawing("return-map", "Return maps of the maxima of z in all free runs.", figure)
 

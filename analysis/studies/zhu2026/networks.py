@@ -7,6 +7,7 @@ from typing import Any
 
 from analysis.runs import Run
 from analysis.studies.study import Parts
+from mpi_engine.experiment import Poisson
 
 CONTROLS = 3
 """Seeds of the control; its exponent and its rates need no more."""
@@ -15,7 +16,9 @@ CONTROLS = 3
 def condition(run: Run) -> tuple[float, int, int]:
     """Tell the correlation of a run's input, its N and its seed."""
     e = run.experiment
-    return e.trains["X"].correlation, e.n_neurons, e.seed.base
+    train = e.trains["X"]
+    assert isinstance(train, Poisson)
+    return train.correlation, e.n_neurons, e.seed.base
 
 
 def effective_models(parts: Parts) -> dict[str, list[Any]]:
