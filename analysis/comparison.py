@@ -3,8 +3,9 @@
 One rule for all: a measurement agrees if it is within the predicted range, give or take three standard errors or 2 %,
 whichever is more; what follows from other measurements of the same run by an identity closes to 1 %. Theory gets the
 realised rates of the inputs, so these are a covariate in the standard errors too; covariances, which all pairs share,
-have the error sqrt(2 / (W - 1)) of a variance. Where theory needs the net input that is left at finite size, the
-prediction spans all values from zero (large N) to the rheobase.
+have the error sqrt(2 / (W - 1)) of a variance, and linear theory gives the variance of V to 40 %. Where theory needs
+the net input that is left at finite size, the prediction spans all values from zero (large N) to the rheobase; where
+it needs the mean of V, which turns conductances into currents, all values from rest to threshold.
 """
 
 from __future__ import annotations
@@ -19,9 +20,18 @@ from numpy.typing import NDArray
 from analysis.confidence import common_mode_error
 from analysis.correlations import pair_statistics
 from analysis.findings import BLOCKS, Findings
+from analysis.potentials import (
+    LINEAR,
+    effective_time_constant,
+    measured_free_variance,
+    net_at_mean,
+    predicted_free_variance,
+    predicted_time_constant,
+)
 from analysis.spikes import trace_average, window_counts
 from analysis.theory.balance import NoBalance, balanced_rates, mean_field, rheobase, stationary_inputs
 from analysis.theory.covariance import asynchronous_count_covariance, correlated_count_covariance
+from analysis.theory.plasticity import possible_states
 from analysis.verdict import Estimate, Line, Range, number
 from analysis.weights import NotMeasured, charge, decay_factor
 from mpi_engine.experiment import Experiment, Homeostatic
@@ -34,6 +44,7 @@ WINDOW_MS = 250.0
 FINEST = 0.02
 CLOSURE = 0.01
 FEWEST_WINDOWS = 20
+V_IS_ANY = ", and any V from rest to threshold"
 
 
 def compare(runs: Sequence[RunReader]) -> list[Line]:
@@ -47,7 +58,7 @@ def compare(runs: Sequence[RunReader]) -> list[Line]:
     Returns
     -------
     list of Line
-        Rates, currents by population, spike-count covariances, weights.
+        Rates, currents and membrane by population, spike-count covariances, weights.
 
     Raises
     ------
@@ -61,12 +72,8 @@ def compare(runs: Sequence[RunReader]) -> list[Line]:
 def _lines(found: list[Findings], e: Experiment) -> Iterator[Line]:
     for population in e.populations:
         yield _rate(found, population)
-    if e.has_conductances:
-        for population in e.populations:
-            for synapse in e.synapses_of(population):
-                yield _current(found, population, synapse)
-        yield from _covariances(found)
-        return
+    for population in e.populations if e.has_conductances else ():
+        yield _rate_by_potential(found, population)
     for population in e.populations:
         yield _rate_by_net_input(found, population)
     for name, p in e.plastic.items():
@@ -77,7 +84,9 @@ def _lines(found: list[Findings], e: Experiment) -> Iterator[Line]:
     for population in e.populations:
         for synapse in e.synapses_of(population):
             yield _current(found, population, synapse)
-        yield from _net_input(found, population)
+        yield from () if e.has_conductances else _net_input(found, population)
+    for population in e.populations:
+        yield from _membrane(found, population)
     yield from _covariances(found)
     for name in e.plastic:
         yield _weight(found, name)
@@ -91,6 +100,7 @@ def _line(
     note: str,
     identity: bool = False,
     from_run: bool = False,
+    accuracy: float = FINEST,
 ) -> Line:
     try:
         measured = tuple(measure(f) for f in found)
@@ -106,7 +116,7 @@ def _line(
             return Line(*names, measured, (), str(reason))
         largest = max(abs(answer[0]), abs(answer[1]))
         known = 3 * estimate.error if isfinite(estimate.error) else 0.0
-        tolerance = CLOSURE * largest if identity else max(known, FINEST * largest)
+        tolerance = CLOSURE * largest if identity else max(known, accuracy * largest)
         ranges.append(Range(answer[0], answer[1], tolerance))
     return Line(*names, measured, tuple(ranges), note, identity or from_run)
 
@@ -117,7 +127,22 @@ def _rate(found: list[Findings], population: str) -> Line:
         ("Firing rates", population, "Hz"),
         lambda f: f.mean(population),
         lambda f: f.rate_span(population),
-        "balance, for any net input up to the rheobase",
+        f"balance, for any net input up to the rheobase{V_IS_ANY if found[0].experiment.has_conductances else ''}",
+    )
+
+
+def _rate_by_potential(found: list[Findings], population: str) -> Line:
+    def predict(f: Findings) -> tuple[float, float]:
+        rates = [state.rates_hz[population] for state in possible_states(f.realised, f.V_mv)]
+        return min(rates), max(rates)
+
+    return _line(
+        found,
+        ("Firing rates", f"{population}, by mean V", "Hz"),
+        lambda f: f.mean(population),
+        predict,
+        "balance of conductances at the measured mean V, for any net input up to the rheobase",
+        from_run=True,
     )
 
 
@@ -141,8 +166,8 @@ def _balanced_rate(f: Findings, population: str) -> tuple[float, float]:
         if expected == 0:
             raise NotMeasured(f"the weight of {name} does not act: {p.source} is silent")
         acting[name] = weight * charge(e, name) * f.arrivals_khz(name) / expected
-    net = np.array([f.mean(a, "I_total").value for a in e.populations])
-    rates = balanced_rates(mean_field(e, acting, f.input_rates_hz), net)
+    net = np.array([net_at_mean(f, a) for a in e.populations])
+    rates = balanced_rates(mean_field(e, acting, f.input_rates_hz, f.V_mv), net)
     rate = 1e3 * float(rates[list(e.populations).index(population)])
     return rate, rate
 
@@ -236,6 +261,31 @@ def _net_input(found: list[Findings], population: str) -> Iterator[Line]:
     )
 
 
+def _membrane(found: list[Findings], population: str) -> Iterator[Line]:
+    e = found[0].experiment
+    group = f"Membrane of {population}"
+    correlated = any(getattr(train, "correlation", 0) > 0 for train in e.trains.values())
+    if e.has_conductances:
+        yield _line(
+            found,
+            (group, "effective time constant", "ms"),
+            lambda f: effective_time_constant(f, population),
+            lambda f: predicted_time_constant(f, population),
+            f"inverse of the mean total conductance, at the rates of balance for any net input{V_IS_ANY}",
+        )
+    if e.has_conductances or e.has_shadow_voltage:
+        bounds = "shared input cancelled wholly, and not at all" if correlated else "shot noise of independent trains"
+        yield _line(
+            found,
+            (group, "variance of V without spikes", "mV²"),
+            lambda f: measured_free_variance(f, population),
+            lambda f: predicted_free_variance(f, population),
+            f"linear theory at the measured rates{' and conductances' if e.has_conductances else ''}: {bounds}",
+            from_run=True,
+            accuracy=LINEAR,
+        )
+
+
 def _excitation(f: Findings, population: str) -> float:
     means = [f.mean(population, f"I_{synapse}").value for synapse in f.experiment.synapses_of(population)]
     return sum(mean for mean in means if mean > 0) or np.nan
@@ -289,7 +339,7 @@ def _theory_covariance(f: Findings) -> Array:
         raise NoBalance(f.no_balance)
     e = f.experiment
     felt = {name: f.felt_weight_mv(name) for name in e.plastic}
-    field = mean_field(e, felt, f.input_rates_hz)
+    field = mean_field(e, felt, f.input_rates_hz, f.V_mv)
     correlated = any(train.correlation > 0 for train, _ in stationary_inputs(e).values())
     covariance = correlated_count_covariance if correlated else asynchronous_count_covariance
     return covariance(e, field, WINDOW_MS)

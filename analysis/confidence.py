@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -78,8 +79,8 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
 
 
 def bootstrap(
-    statistic: Callable[[NDArray[np.generic]], float],
-    observations: NDArray[np.generic],
+    statistic: Callable[[NDArray[Any]], float],
+    observations: NDArray[Any],
     blocks: int | None = None,
     level: float = LEVEL,
     resamples: int = 1000,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, cached_property
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analysis.confidence import block_error
-from analysis.theory.balance import NoBalance, rheobase, stationary_inputs
-from analysis.theory.plasticity import FixedPoint, fixed_point
+from analysis.theory.balance import NoBalance, stationary_inputs
+from analysis.theory.plasticity import FixedPoint, possible_states
 from analysis.verdict import Estimate
 from analysis.weights import NotMeasured, arrival_rate, effective_weight, own_current
 from mpi_engine.experiment import Experiment, Poisson
@@ -56,25 +55,40 @@ class Findings:
         return self._theory[1]
 
     @cached_property
+    def realised(self) -> Experiment:
+        """The experiment with the realised rates of its inputs; NoBalance if theory does not know these inputs."""
+        inputs = {
+            name: source.model_copy(update={"rate_hz": self.input_rates_hz.get(name, nominal_hz)})
+            for name, (source, nominal_hz) in stationary_inputs(self.experiment).items()
+        }
+        return self.experiment.model_copy(update={"inputs": {**self.experiment.inputs, **inputs}})
+
+    @cached_property
     def _theory(self) -> tuple[list[FixedPoint], str]:
         """Theory at the realised input rates, without net input and at the corners of what it can be."""
-        e = self.experiment
         try:
-            bounds = [(0.0, rheobase(e, population)) for population in e.populations]
-            inputs = {
-                name: source.model_copy(update={"rate_hz": self.input_rates_hz.get(name, nominal_hz)})
-                for name, (source, nominal_hz) in stationary_inputs(e).items()
-            }
-            realised = e.model_copy(update={"inputs": {**e.inputs, **inputs}})
-            return [fixed_point(realised, np.array(corner)) for corner in product(*bounds)], ""
+            return possible_states(self.realised), ""
         except NoBalance as error:
             return [], str(error)
+
+    @cached_property
+    def rates_hz(self) -> dict[str, float]:
+        """Measured rate of each population [Hz]."""
+        return {name: self.mean(name).value for name in self.experiment.populations}
+
+    @cached_property
+    def V_mv(self) -> dict[str, float]:
+        """Measured mean membrane potential of each population [mV]."""
+        return {name: self.mean(name, "V").value for name in self.experiment.populations}
 
     def series(self, population: str, variable: str | None = None) -> Array:
         """Give a population's rate [Hz], or its mean of a variable, in the bins after the burn-in."""
         rates = self.rates(population)
         values: Array = rates.rate_hz if variable is None else rates.means[variable]
-        return values[rates.times_ms >= self.start_ms]
+        late = rates.times_ms >= self.start_ms
+        if not late.any():
+            raise NotMeasured(f"no bin of {rates.bin_ms:g} ms begins after the burn-in of {self.start_ms:g} ms")
+        return values[late]
 
     def mean(self, population: str, variable: str | None = None) -> Estimate:
         """Average a series over time."""
@@ -88,7 +102,7 @@ class Findings:
     def rate_hz(self, name: str) -> float:
         """Measured rate of a population, or realised rate of an input [Hz]; NaN if that is not known."""
         if name in self.experiment.populations:
-            return self.mean(name).value
+            return self.rates_hz[name]
         source = self.experiment.trains[name]
         nominal_hz = source.constant_rate_hz if isinstance(source, Poisson) else None
         return self.input_rates_hz.get(name, np.nan if nominal_hz is None else nominal_hz)

@@ -6,13 +6,17 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from analysis import figures, style
+import numpy as np
+
+from analysis import coding_figures, figures, style
+from analysis.coding import CodingRun
 from analysis.comparison import compare
 from analysis.findings import Findings
 from analysis.page import Cell, Code, Facts, Folded, Gallery, Picture, Role, Row, Section, Table, page, picture
 from analysis.verdict import Line, number, summary
 from analysis.weights import NotMeasured, charge, own_current
 from mpi_engine.experiment import CodingExperiment, Experiment, Poisson, UserNeuron
+from mpi_engine.output.coding_reader import open_coding_run
 from mpi_engine.output.reader import RunError, RunReader
 
 
@@ -51,9 +55,11 @@ def report(
     experiment = runs[0].experiment
     title = title or experiment.title or "A simulated network"
     labels = list(labels or [run.directory.name for run in runs])
+    if coding := [run for run in runs if isinstance(run.experiment, CodingExperiment)]:
+        if len(runs) > 1:
+            raise RunError(f"{coding[0].path}: is of a coding network, which has a page of its own; name it alone")
+        return page(title, _of_coding(runs[0], labels[0]), _coding_network(runs[0]), command=command)
     for run in runs:
-        if isinstance(run.experiment, CodingExperiment):
-            raise RunError(f"{run.path}: is of a coding network, of which analysis.coding tells; name another")
         if (run.experiment.sizes.keys(), run.experiment.projections.keys()) != (
             experiment.sizes.keys(), experiment.projections.keys()
         ):
@@ -85,6 +91,17 @@ def beside(lines: Sequence[Line], labels: Sequence[str]) -> Table:
             cells += [Cell(line.prediction, "text"), Cell(line.verdict, role)]
             rows.append(Row(line.quantity, cells, line.unit, line.note))
     return Table(("quantity", *labels, "predicted", "verdict"), rows)
+
+
+def _of_coding(run: RunReader, label: str) -> list[Section]:
+    """Show what a coding network did, and where that came from."""
+    pictures = [picture(*drawn) for drawn in coding_figures.pictures(CodingRun(open_coding_run(run.path)))]
+    return [Section("What it does", [Gallery(pictures)]), Section("Provenance", [provenance(run, label)])]
+
+
+def _coding_network(run: RunReader) -> str:
+    e = run.experiment
+    return f"{e.n_neurons:,} neurons · {_seconds(run)}".replace(",", "\u202f")
 
 
 def _network(run: RunReader) -> str:
@@ -167,6 +184,8 @@ def provenance(run: RunReader, label: str) -> Folded:
     facts: dict[str, Any] = {"command": f"steelyard run experiment.toml -n {ranks}" if ranks else None, "ranks": ranks}
     facts |= {name: known.get(name) for name in ("hosts", "cpu", "platform", "start", "stop", "hash")}
     facts["timings"] = {name: f"{value:.1f} s" for name, value in known.get("timings_s", {}).items()}
+    split = known.get("time_split_s", {})
+    facts["time by part"] = {name: f"{np.mean(seconds):.1f} s" for name, seconds in split.items()}
     facts |= {f"{name}": version for name, version in known.get("versions", {}).items()}
     pairs = [(name, _text(value)) for name, value in facts.items() if value]
     return Folded(label, [Facts(pairs), Code(run.experiment.to_toml())])

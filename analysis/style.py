@@ -138,8 +138,8 @@ def plot_mean(panel: Axes, times_ms: Array, values: Array, bin_ms: float, colour
 
 
 def level(values: Array) -> float:
-    """Give the height at which a line ends: its mean over the last tenth."""
-    return float(values[-max(1, len(values) // 10) :].mean())
+    """Give the height at which a line ends: its mean over the last tenth; zero of nothing."""
+    return float(values[-max(1, len(values) // 10) :].mean()) if values.size else 0.0
 
 
 def name_lines(panel: Axes, names: Sequence[tuple[float, str, str]]) -> None:

@@ -18,6 +18,11 @@ from mpi_engine.output.reader import RunError
 RUNS = "runs"
 
 
+def is_sweep(path: Path) -> bool:
+    """Whether a path is that of a sweep file, or of a directory that holds run directories and is none."""
+    return path.suffix == ".toml" or (path.is_dir() and bool(_runs_in(path)))
+
+
 def open_sweep(path: str | Path, burn_in: float = 0.5) -> Sweep:
     """Open the directory of a sweep, or any directory of run directories.
 
@@ -41,8 +46,7 @@ def open_sweep(path: str | Path, burn_in: float = 0.5) -> Sweep:
     directory = given.with_suffix("") if given.suffix == ".toml" else given
     if not directory.is_dir():
         raise RunError(f"{given}: has no runs; check the path, or run the sweep first")
-    parent = directory / RUNS if (directory / RUNS).is_dir() else directory
-    paths = sorted(run for run in parent.iterdir() if (run / "experiment.toml").exists())
+    paths = _runs_in(directory)
     if not paths:
         raise RunError(f"{given}: holds no runs; check the path, or run the sweep first")
     return Sweep(directory, {run.name: Run(run, burn_in) for run in paths})
@@ -95,7 +99,7 @@ class Sweep:
         return unfinished + ([f"{absent} of {places} combinations of settings have no run"] if absent else [])
 
     def where(self, settings: Mapping[str, Any]) -> list[Run]:
-        """Find the runs with some settings, by key, finished or not; whether the runs differ in them does not matter."""
+        """Find the runs with some settings, by key, finished or not; whether runs differ in them does not matter."""
         wanted = settings.items()
         return [run for name, run in self.runs.items() if all(self._tables[name].get(k) == v for k, v in wanted)]
 
@@ -175,6 +179,11 @@ class Sweep:
             for other in (key, *others):
                 found[other] = (key, [_label(at[_label(value)][other]) for value in self.axes[key]])
         return found
+
+
+def _runs_in(directory: Path) -> list[Path]:
+    parent = directory / RUNS if (directory / RUNS).is_dir() else directory
+    return sorted(run for run in parent.iterdir() if (run / "experiment.toml").exists())
 
 
 def _leaves(table: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import cycle, product
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.confidence import LEVEL
-from analysis.style import RUNS, canvas
+from analysis.confidence import LEVEL, Interval
+from analysis.scaling import exponent
+from analysis.style import RUNS, SIZE, canvas
+
+Array = NDArray[np.float64]
+
+MARKERS = "os^DvP"
+"""Of the places of the other settings, every other one hollow; colours are of what a line is of."""
+
+FACTOR = 2.0
+"""A setting whose largest value is so many times its smallest is laid out logarithmically."""
 
 
 def over_seeds(values: xr.DataArray, kept: str | None = None) -> tuple[xr.DataArray, xr.DataArray]:
@@ -28,12 +43,17 @@ def over_seeds(values: xr.DataArray, kept: str | None = None) -> tuple[xr.DataAr
     mean, reach : DataArray
         Without the dimensions of seeds; reach is half the 95 % interval of Student's t, NaN with fewer than two runs.
     """
-    seeds = [name for name in values.dims if str(name).partition(".")[0] == "seed" and name != kept]
+    seeds = seed_axes(values, kept)
     if not seeds:
         return values, xr.full_like(values, np.nan)
     runs = values.count(seeds)
     error = values.std(seeds, ddof=1) / runs**0.5
     return values.mean(seeds), error * stats.t.ppf((1 + LEVEL) / 2, np.maximum(runs - 1, 1))
+
+
+def seed_axes(values: xr.DataArray, kept: str | None = None) -> list[Hashable]:
+    """Name the dimensions of seeds, but for one that is left alone."""
+    return [name for name in values.dims if str(name).partition(".")[0] == "seed" and name != kept]
 
 
 def against(values: xr.DataArray, setting: str, log: bool = False) -> Figure:
@@ -74,12 +94,166 @@ def against(values: xr.DataArray, setting: str, log: bool = False) -> Figure:
         if others:
             panel.legend(frameon=False, loc="best")
         if log:
-            panel.set(xscale="log", yscale="log")
-            places = mean.coords[setting].values
-            panel.set_xticks(places, [f"{place:g}" for place in places])
-            panel.set_xticks([], minor=True)
-            panel.yaxis.set_major_formatter("{x:g}")
-            panel.yaxis.set_minor_formatter("{x:g}")
+            _log_axes(panel, mean.coords[setting].values)
         unit = values.attrs.get("units")
         panel.set(xlabel=setting, ylabel=f"{values.name or 'value'}{f' [{unit}]' if unit else ''}")
     return figure
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A line of a picture: what was measured along a setting, the other settings being fixed.
+
+    Parameters
+    ----------
+    of : str
+        Of what it is.
+    here : str
+        The other settings; empty if there is none.
+    rank : int
+        Number of this place among those of the other settings.
+    places : ndarray
+        Values of the setting [S].
+    mean, reach : ndarray
+        Mean over seeds and half its 95 % interval [S]; NaN where not known.
+    slope : Interval or None
+        Exponent in log-log over seeds; None where a value has no logarithm, or is missing.
+    theory : tuple of ndarray, optional
+        Limit of large N, lowest and highest value at this size [S each].
+    """
+
+    of: str
+    here: str
+    rank: int
+    places: NDArray[Any]
+    mean: Array
+    reach: Array
+    slope: Interval | None
+    theory: tuple[Array, Array, Array] | None
+
+
+def trends(
+    measured: Mapping[str, xr.DataArray], setting: str, predicted: Mapping[str, tuple[xr.DataArray, ...]]
+) -> Iterator[Trend]:
+    """Follow one measure of several populations along a setting, at each place of the other settings.
+
+    Parameters
+    ----------
+    measured : mapping of str to DataArray
+        By what it is of, over the settings; see `analysis.sweeps.Sweep.measure`.
+    setting : str
+        A dimension of numbers.
+    predicted : mapping of str to tuple of DataArray
+        Limit of large N, lowest and highest value, likewise; of some of them.
+    """
+    for of, values in measured.items():
+        mean, reach = over_seeds(values)
+        others = [name for name in mean.dims if name != setting]
+        for rank, place in enumerate(product(*(mean.coords[name].values.tolist() for name in others))):
+            here: dict[Hashable, Any] = dict(zip(others, place, strict=True))
+            seeds = values.sel(here).transpose(setting, ...).values.reshape(values.sizes[setting], -1)
+            if np.isfinite(mean.sel(here)).sum() < 2:
+                continue
+            theory = None
+            if of in predicted:
+                limit, low, high = (over_seeds(part)[0].sel(here).values for part in predicted[of])
+                theory = limit, low, high
+            places = values.coords[setting].values
+            told = ", ".join(f"{short(name)} = {as_text(value)}" for name, value in here.items())
+            line = mean.sel(here).values, reach.sel(here).values, _slope(places, seeds)
+            yield Trend(of, told, rank, places, *line, theory)
+
+
+def draw(found: list[Trend], setting: str, name: str, unit: str) -> Figure:
+    """Draw trends with their slopes and the range of theory; in log-log where all that is drawn has a logarithm.
+
+    Parameters
+    ----------
+    found : list of Trend
+        At least one.
+    setting, name, unit : str
+        What to write at the axes.
+
+    Returns
+    -------
+    Figure
+    """
+    means = np.concatenate([trend.mean[np.isfinite(trend.mean)] for trend in found])
+    sign = -1.0 if (means < 0).all() else 1.0
+    log = (sign * means > 0).all() and is_wide(found[0].places)
+    width, height = SIZE
+    with canvas(size=(width, height + 0.2 * max(0, len(found) - 2))) as (figure, (panel,)):
+        colours = dict(zip(dict.fromkeys(trend.of for trend in found), cycle(RUNS), strict=False))
+        for trend in found:
+            label, colour = ", ".join(filter(None, (trend.of, trend.here))), colours[trend.of]
+            if log:
+                label += f": slope {_limits(trend.slope)}" if trend.slope else ": no slope, a value has no logarithm"
+            panel.errorbar(
+                trend.places, sign * trend.mean, np.nan_to_num(trend.reach), label=label, color=colour, elinewidth=1.0,
+                marker=MARKERS[trend.rank % len(MARKERS)], ms=5, mfc="white" if trend.rank % 2 else colour,
+            )
+            if trend.theory is not None:
+                limit, low, high = (sign * part for part in trend.theory)
+                panel.plot(trend.places, limit, color=colour, ls=(0, (4, 3)), lw=1.2)
+                panel.fill_between(trend.places, low, high, color=colour, alpha=0.12, lw=0)
+        if log:
+            _log_axes(panel, found[0].places)
+            scale = [values for trend in found for values in (sign * trend.mean, *_limit_of(trend, sign))]
+            known = np.concatenate(scale)
+            known = known[np.isfinite(known) & (known > 0)]
+            panel.set_ylim(known.min() / 1.4, known.max() * 1.4)
+            _label_decades(panel)
+        figure.legend(frameon=False, loc="outside lower left", fontsize=9)
+        minus = "\N{MINUS SIGN}" if sign < 0 else ""
+        panel.set(xlabel=setting, ylabel=f"{minus}{name}{f' [{unit}]' if unit else ''}")
+        panel.set_title(f"{name[0].upper()}{name[1:]}")
+    return figure
+
+
+def as_text(value: Any) -> str:
+    """Write a value of a setting."""
+    return f"{value:g}" if isinstance(value, (int, float)) else str(value)
+
+
+def short(key: Hashable) -> str:
+    """Name a setting by the last two parts of its key."""
+    return ".".join(str(key).split(".")[-2:])
+
+
+def is_wide(places: NDArray[Any]) -> bool:
+    """Whether a setting's values are positive and differ by a factor."""
+    return bool(places.min() > 0 and places.max() >= FACTOR * places.min())
+
+
+def _limit_of(trend: Trend, sign: float) -> list[Array]:
+    return [] if trend.theory is None else [sign * trend.theory[0]]
+
+
+def _slope(places: NDArray[Any], values: Array) -> Interval | None:
+    """Fit the exponent of magnitudes; None where a value is missing, zero or of another sign."""
+    known = values[:, np.isfinite(values).all(axis=0)]
+    alike = known.size and ((known > 0).all() or (known < 0).all())
+    return exponent(places.tolist(), abs(known)) if alike and is_wide(places) else None
+
+
+def _limits(slope: Interval) -> str:
+    value, low, high = (f"{round(x, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}") for x in
+                        (slope.value, slope.low, slope.high))
+    return f"{value} [{low}, {high}]" if np.isfinite(slope.error) else value
+
+
+def _log_axes(panel: Axes, places: NDArray[Any]) -> None:
+    panel.set(xscale="log", yscale="log")
+    panel.set_xticks(places, [f"{place:g}" for place in places])
+    panel.set_xticks([], minor=True)
+    panel.yaxis.set_major_formatter("{x:g}")
+    panel.yaxis.set_minor_formatter("{x:g}")
+
+
+def _label_decades(panel: Axes) -> None:
+    """Write at decades alone if there are several; within one, at the numbers between them that have room."""
+    low, high = panel.get_ylim()
+    if high > 30 * low:
+        panel.yaxis.set_minor_formatter("")
+    elif high > 3 * low:
+        panel.yaxis.set_minor_locator(LogLocator(subs=(2.0, 3.0, 5.0)))

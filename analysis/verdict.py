@@ -143,4 +143,4 @@ def summary(lines: Sequence[Line]) -> str:
     text = f"{agree} of {len(told)} quantities agree with their prediction: {alone} are predicted from the experiment "
     text += f"and its input's realised rate alone, {len(told) - alone} from other measurements of the same run."
     silent = len(lines) - len(told)
-    return text + (f" {silent} are without a verdict, with the reason." if silent else "")
+    return text + (f" {silent} {'is' if silent == 1 else 'are'} without a verdict, with the reason." if silent else "")

@@ -61,6 +61,9 @@ def cache_directory() -> Path:
 
 
 numba.config.CACHE_DIR = str(cache_directory())
+if llvmlite.binding.get_host_cpu_features().get("avx512bf16"):
+    # LLVM avoids vectors of 512 bits for the sake of CPUs that slow down with them; those with this feature do not
+    numba.config.CPU_FEATURES = llvmlite.binding.get_host_cpu_features().flatten() + ",-prefer-256-bit"
 
 
 def kernel(function: Function) -> Function:
@@ -71,8 +74,17 @@ def kernel(function: Function) -> Function:
 
 def part(function: Function) -> Function:
     """Compile a function that kernels call, and nothing else: it becomes part of theirs and has no wrappers."""
+    return _part(function)
+
+
+def inlined(function: Function) -> Function:
+    """Compile a part into the body of what calls it: one of each step, whose many arguments would be copied."""
+    return _part(function, forceinline=True)
+
+
+def _part(function: Function, **options: bool) -> Function:
     decorate = numba.njit(
-        nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True
+        nogil=True, error_model="numpy", _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, **options
     )
     compiled: Function = decorate(function)
     return compiled

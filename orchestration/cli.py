@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -151,13 +152,25 @@ def verify(path: RunPath) -> None:
 
 @app.command()
 def report(
-    paths: Annotated[list[Path], typer.Argument(metavar="RUN...", exists=True, help="Runs to show together.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="RUN...|SWEEP", exists=True, help="Runs to show together, or a sweep.")
+    ],
     output: Annotated[Path, typer.Option("-o", metavar="FILE", help="The page.")] = Path("report.html"),
 ) -> None:
-    """Write a page with the pictures of runs, and what was measured beside what theory predicts."""
+    """Write a page about runs, or a sweep: pictures, and what was measured beside what theory predicts."""
     from analysis.report import report as page  # noqa: PLC0415  (plotting takes a second to import)
+    from analysis.sweep_report import sweep_report  # noqa: PLC0415
+    from analysis.sweeps import is_sweep, open_sweep  # noqa: PLC0415
 
-    output.write_text(page([open_run(path) for path in paths]), encoding="utf-8")
+    command = shlex.join(["steelyard", "report", *map(str, paths), "-o", str(output)])
+    sweeps = list(filter(is_sweep, paths))
+    if sweeps and len(paths) > 1:
+        raise RunError(f"{sweeps[0]}: is a sweep, which has a page of its own; name it alone")
+    if sweeps:
+        text = sweep_report(open_sweep(paths[0]), command)
+    else:
+        text = page([open_run(path) for path in paths], command=command)
+    output.write_text(text, encoding="utf-8")
     print(output)
 
 
@@ -174,10 +187,12 @@ def study(
     ] = None,
 ) -> None:
     """Simulate what a paper claims, and judge it. Exit code 1: a claim is contradicted; 75: stopped, give it again."""
-    from orchestration.study import run_study  # noqa: PLC0415  (Dask and plotting take a second to import)
+    from orchestration.study import find_study, run_study  # noqa: PLC0415  (Dask and plotting take a second to import)
 
     directory = directory or Path("studies") / f"{name}-{scale}"
-    raise typer.Exit(run_study(name, scale, on, directory, slots, _console, _errors))
+    command = f"steelyard study {name} --scale {scale} -o {directory}"
+    consoles = (_console, _errors)
+    raise typer.Exit(run_study(*find_study(name), directory, command, scale, on, slots, consoles))
 
 
 @app.command()

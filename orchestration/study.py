@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,23 +46,42 @@ FAILED = 1
 Described = dict[str, Any]
 
 
+def find_study(name: str) -> tuple[Study, Path]:
+    """Find a study by its name, and the file that describes its runs; ExperimentError names the known ones."""
+    studies = known_studies()
+    if name not in studies:
+        raise ExperimentError([Problem("study", name, f"is not known; {suggest(name, list(studies))}")], "command")
+    return load_study(name), studies[name]
+
+
 def run_study(
-    name: str, scale: Scale, on: str, directory: Path, slots: int | None, console: Console, errors: Console
+    study: Study,
+    file: Path,
+    directory: Path,
+    command: str,
+    scale: Scale = "quick",
+    on: str = "local",
+    slots: int | None = None,
+    consoles: tuple[Console, Console] | None = None,
 ) -> int:
     """Run what is not done of a study, judge its claims, and publish them; return the exit code.
 
     Parameters
     ----------
-    name : str
-        One of `analysis.studies.study.known_studies`.
+    study : Study
+        Its claims and figures.
+    file : Path
+        The description of its runs.
+    directory : Path
+        For the runs and what is made of them.
+    command : str
+        What does this, for the page and to be given again.
     scale : {"quick", "paper"}
         Small networks, or those of the paper, whose cost is told first.
     on, slots
         Where, see `orchestration.cluster.open_client`.
-    directory : Path
-        For the runs and what is made of them.
-    console, errors : Console
-        Where to print.
+    consoles : tuple of Console
+        For what is told, and for errors; standard output and error, if not given.
 
     Returns
     -------
@@ -72,29 +91,31 @@ def run_study(
     Raises
     ------
     ExperimentError
-        If there is no such study, or it does not fit the directory.
+        If a part is wrong, or the directory cannot be written.
     """
-    studies = known_studies()
-    if name not in studies:
-        raise ExperimentError([Problem("study", name, f"is not known; {suggest(name, list(studies))}")], "command")
-    study, described = load_study(name), describe(studies[name], scale)
-    directory.mkdir(parents=True, exist_ok=True)
-    independent = {part: _write(part, table, directory) for part, table in described.items() if part not in study.derived}
-    if scale == "paper":
-        console.print(_as_table(list(_reckon(independent)), [*study.derived]))
-    parts: dict[str, Measured] = {}
-    most = max(sweep.ranks for sweep in independent.values())
+    console, errors = consoles or (Console(), Console(stderr=True))
+    described = describe(file, scale)
+    _make(directory)
+    free = {part: _write(part, table, directory) for part, table in described.items() if part not in study.derived}
+    most = max(sweep.ranks for sweep in free.values())
     check_ranks(most)
-    jobs = next(iter(independent.values())).jobs
+    if scale == "paper":
+        console.print(_as_table(list(_reckon(free)), study.derived))
+    parts: dict[str, Measured] = {}
+    jobs = next(iter(free.values())).jobs
     with open_client(on, most, slots or count_cores(), directory, jobs) as client:
         for part, table in described.items():
-            sweep = independent.get(part) or _write(part, _derive(study, part, table, parts), directory)
+            sweep = free.get(part) or _write(part, _derive(study, part, table, parts), directory)
             if (code := _drive(sweep, part, client, console, errors)) != Outcome.DONE:
-                again = f"steelyard study {name} --scale {scale} -o {directory}"
-                say(errors, f"stopped; to go on: {again}" if code == Outcome.STOPPED else f"mend the cause, then: {again}")
+                before = "to go on" if code == Outcome.STOPPED else "mend the cause, attempt them again, then"
+                say(errors, f"{before}: {command}")
                 return code
             parts[part] = open_part(sweep)
-    return _judge(study, parts, directory, f"steelyard study {name} --scale {scale}", console)
+    claims = study.judge(parts)
+    console.print(as_table(claims))
+    page = publish(study, claims, parts, directory, command)
+    console.print(f"\n{count(claims)}\n{page}", **PLAIN)
+    return FAILED if any(claim.verdict is Verdict.CONTRADICTED for claim in claims) else Outcome.DONE
 
 
 def describe(file: Path, scale: Scale) -> dict[str, Described]:
@@ -130,6 +151,14 @@ def _derive(study: Study, part: str, table: Described, parts: Parts) -> Describe
     return _merged({"zip": []} | table, {"zip": [study.derived[part](parts)]})
 
 
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = f"cannot be made: {error.strerror}; name a directory that can be written"
+        raise ExperimentError([Problem("-o", str(directory), reason)], "command") from None
+
+
 def _write(part: str, table: Described, directory: Path) -> Sweep:
     file = directory / f"{part}.toml"
     file.write_text(tomli_w.dumps(table), encoding="utf-8")
@@ -146,16 +175,10 @@ def _drive(sweep: Sweep, part: str, client: Client, console: Console, errors: Co
         return Outcome.STOPPED
     failed = [m for m in sweep.members if (e := entries[m.id]).state == State.FAILED and e.code != Outcome.UNHEALTHY]
     for member in failed:
-        say(errors, f"{member} failed: {entries[member.id].reason}; attempt it again: steelyard sweep retry {sweep.file}")
+        say(errors, f"{member} failed: {entries[member.id].reason}")
+    if failed:
+        say(errors, f"to attempt them again: steelyard sweep retry {sweep.file}")
     return FAILED if failed else Outcome.DONE
-
-
-def _judge(study: Study, parts: Parts, directory: Path, command: str, console: Console) -> int:
-    claims = study.judge(parts)
-    console.print(as_table(claims))
-    page = publish(study, claims, parts, directory, command)
-    console.print(f"\n{count(claims)}\n{page}", **PLAIN)
-    return FAILED if any(claim.verdict is Verdict.CONTRADICTED for claim in claims) else Outcome.DONE
 
 
 @dataclass(frozen=True)
@@ -206,17 +229,14 @@ def _plan(experiment: Experiment, ranks: int) -> Plan:
         return make_plan(file, ranks)
 
 
-def _as_table(costs: Iterable[Cost], derived: list[str]) -> Table:
-    table = Table("part", "runs", "core-hours", "disk", "memory of the largest", box=None, header_style="bold")
-    costs = list(costs)
-    for cost in costs:
-        hours = "unknown" if cost.core_hours != cost.core_hours else f"{cost.core_hours:.3g}"
-        table.add_row(cost.part, str(cost.runs), hours, decimal(round(cost.disk_bytes)), decimal(round(cost.memory_bytes)))
+def _as_table(costs: list[Cost], derived: Iterable[str]) -> Table:
+    table = Table("part", "runs", "core-hours", "disk", "memory of the largest run", box=None, header_style="bold")
+    disk, memory = sum(cost.disk_bytes for cost in costs), max(cost.memory_bytes for cost in costs)
+    whole = Cost("all", sum(cost.runs for cost in costs), sum(cost.core_hours for cost in costs), disk, memory)
+    for cost in [*costs, whole]:
+        hours = f"{cost.core_hours:.3g}" if isfinite(cost.core_hours) else "unknown here"
+        sizes = (decimal(round(cost.disk_bytes)), decimal(round(cost.memory_bytes)))
+        table.add_row(cost.part, str(cost.runs), hours, *sizes, style="bold" if cost is whole else "")
     for part in derived:
-        table.add_row(part, "", "as the parts that it follows from")
-    hours = sum(cost.core_hours for cost in costs)
-    told = "unknown" if hours != hours else f"{hours:.3g}"
-    most = max(cost.memory_bytes for cost in costs)
-    disk = sum(cost.disk_bytes for cost in costs)
-    table.add_row("all", str(sum(c.runs for c in costs)), told, decimal(round(disk)), decimal(round(most)), style="bold")
+        table.add_row(part, "", "like the parts that it follows from")
     return table

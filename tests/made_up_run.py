@@ -115,8 +115,9 @@ def make_records(rank: int, ranks: int, first_step: int, last_step: int) -> list
         records += layout.rates(population, start_ms, BIN * DT_MS, table(4, bins, 1)[:, 0], means, mine)
     times = due(WEIGHTS, first_step, last_step)
     series = table(5, times, 4)
+    series[:, 1] **= 2     # the variance
     records += projection_layout.weights(
-        "E_to_E", 1 / 3, 14, times * DT_MS, *series.T, np.round(10 * table(6, times, 6)), np.linspace(0, 2, 7),
+        "E_to_E", 1 / 3, 14, times * DT_MS, *series.T, np.round(10 * abs(table(6, times, 6))), np.linspace(0, 2, 7),
         series.astype(np.float32), np.arange(4), np.arange(4)[::-1], mine,
     )
     low, high = slab(7, rank, ranks)

@@ -2,7 +2,7 @@
 
 A study is a package beside this module. Its ``study.toml`` describes the runs, part by part and at two scales, see
 `orchestration.study`; its module ``study`` holds a `Study`, whose claims are functions of the finished parts. One rule
-judges all claims: a measurement has an interval, an expectation has bounds, and where the one lies in the other decides.
+judges all claims: a measurement has an interval, an expectation has bounds, and how the two lie decides.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Claim:
     measured : Interval
         Where it is; the limits are equal for what is known without error.
     over : str
-        What the interval is over: "3 seeds".
+        What the interval is over: "3 seeds"; empty if it is over nothing.
     unit : str
         Of both.
     caveat : str
@@ -95,7 +95,7 @@ class Claim:
     source: str
     expected: Bounds
     measured: Interval
-    over: str
+    over: str = ""
     unit: str = ""
     caveat: str = ""
     failure: str = ""
@@ -185,7 +185,7 @@ def _examined(examine: Examine, parts: Parts) -> list[Claim]:
     except (RunError, ValueError) as error:
         name = (examine.__doc__ or examine.__name__).strip().splitlines()[0]
         topic = claims[-1].topic if claims else "What could not be measured"
-        claims.append(Claim(topic, name, "", Bounds(), UNKNOWN, "", failure=str(error)))
+        claims.append(Claim(topic, name, "", Bounds(), UNKNOWN, failure=str(error)))
     return claims
 
 

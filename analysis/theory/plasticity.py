@@ -15,14 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 
-from analysis.theory.balance import Array, NoBalance, balanced_rates, mean_field
+from analysis.theory.balance import Array, NoBalance, balanced_rates, mean_field, rheobase
 from analysis.theory.covariance import trace_covariance
-from mpi_engine.experiment import Experiment, PairRule
+from mpi_engine.experiment import Experiment, PairRule, UserNeuron, average
 
 SMALLEST_STEP = 1 / 64
+HALVINGS = 6
 
 
 @dataclass(frozen=True)
@@ -91,21 +93,57 @@ def weight_drift(
         r_post, r_pre = 1e-3 * rates_hz[p.target], 1e-3 * rates_hz[p.source]
         drift[name] = 0.0
         for rule, factor in pair_rules(experiment, name):
-            c = rule.coefficients(scale, experiment.weight_unit(name))
             tau_pre, tau_post = rule.traces["x_pre"], rule.traces["x_post"]
             added = {tau: trace_covariance(experiment, tau, weights_mv) for tau in {tau_pre, tau_post}}
-            terms = [
-                (c.drift, 1.0),
-                (c.a_pre, r_pre),
-                (c.b_pre, tau_post * r_post * r_pre + added[tau_post][post, pre]),
-                (c.a_post, r_post),
-                (c.b_post, tau_pre * r_post * r_pre + added[tau_pre][pre, post]),
-            ]
-            drift[name] += factor * float(sum((a + b * weight) * average for (a, b), average in terms)) / scale
+            covariance = float(added[tau_post][post, pre]), float(added[tau_pre][pre, post])
+            terms = rule_terms(rule, scale, experiment.weight_unit(name), weight, r_pre, r_post, covariance)
+            drift[name] += factor * sum(terms) / scale
     return drift
 
 
-def fixed_point(experiment: Experiment, net_input_mv_per_ms: Array | float = 0.0) -> FixedPoint:
+def rule_terms(
+    rule: PairRule,
+    scale: float,
+    unit: float,
+    weight: Array | float,
+    r_pre: Array | float,
+    r_post: Array | float,
+    covariance: tuple[float, float] = (0.0, 0.0),
+) -> list[float]:
+    """Compute the terms of the equation above for a rule, in its order: what each adds to the change of a weight.
+
+    Parameters
+    ----------
+    rule : PairRule
+        The rule.
+    scale, unit : float
+        See `PairRule.coefficients`.
+    weight, r_pre, r_post : float or ndarray
+        Weight as it acts [mV] and rates of its neurons [kHz]; or those of many synapses, over which the terms are then
+        averaged, so that the covariance of weights and rates counts.
+    covariance : tuple of float
+        Integrals I_jk and I_kj [kHz].
+
+    Returns
+    -------
+    list of float
+        Five terms [mV/ms].
+    """
+    c = rule.coefficients(scale, unit)
+    tau_pre, tau_post = rule.traces["x_pre"], rule.traces["x_post"]
+    terms = [
+        (c.drift, 1.0),
+        (c.a_pre, r_pre),
+        (c.b_pre, tau_post * r_post * r_pre + covariance[0]),
+        (c.a_post, r_post),
+        (c.b_post, tau_pre * r_post * r_pre + covariance[1]),
+    ]
+    return [float(np.mean((a + b * weight) * average)) for (a, b), average in terms]
+
+
+def fixed_point(
+    experiment: Experiment, net_input_mv_per_ms: Array | float = 0.0, V_mv: Mapping[str, float] | None = None
+) -> FixedPoint:
     """Find the fixed point nearest to the initial weights, by Newton's method.
 
     Parameters
@@ -115,6 +153,8 @@ def fixed_point(experiment: Experiment, net_input_mv_per_ms: Array | float = 0.0
     net_input_mv_per_ms : float or ndarray
         Mean total current that each population keeps [K or scalar]; 0 is the limit of large N, from which the fixed
         point is followed to other values.
+    V_mv : mapping, optional
+        Mean membrane potential by population [mV]; needed with conductances.
 
     Returns
     -------
@@ -131,32 +171,86 @@ def fixed_point(experiment: Experiment, net_input_mv_per_ms: Array | float = 0.0
     for name in plastic:
         if not any(factor for _, factor in pair_rules(experiment, name)):
             raise NoBalance(f"no prediction: the schedule of {name} ends with frozen weights")
-    weights = _solve(experiment, np.array([experiment.named_weight(name) for name in plastic]), 0 * net)
+    weights = _solve(experiment, np.array([experiment.named_weight(name) for name in plastic]), 0 * net, V_mv)
     share, step = 0.0, 1.0
     while net.any() and share < 1:
         try:
-            weights = _solve(experiment, weights, (share + step) * net)
+            weights = _solve(experiment, weights, (share + step) * net, V_mv)
             share += step
         except NoBalance:
             step /= 2
             if step < SMALLEST_STEP:
                 raise
     named = dict(zip(plastic, weights.tolist(), strict=True))
-    rates = _balanced(experiment, named, net)
+    rates = _balanced(experiment, named, net, V_mv)
     return FixedPoint({name: rates[name] for name in experiment.populations}, named)
 
 
-def _solve(experiment: Experiment, weights: Array, net: Array) -> Array:
+def possible_states(experiment: Experiment, V_mv: Mapping[str, float] | None = None) -> list[FixedPoint]:
+    """Find the corners of the states that a finite network can be in, whatever net input its neurons keep.
+
+    That is from zero, the limit of large N, to each population's rheobase. Where a population falls silent on the way
+    to a corner, the last state in which all fire stands for it.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The description.
+    V_mv : mapping, optional
+        Mean membrane potential by population [mV]. With conductances, if it is not given: one that all populations
+        share, at rest and at the threshold of the average neuron.
+
+    Returns
+    -------
+    list of FixedPoint
+
+    Raises
+    ------
+    NoBalance
+        If there is no balanced state in the limit of large N.
+    """
+    corners = list(product(*((0.0, rheobase(experiment, population)) for population in experiment.populations)))
+    potentials = [V_mv] if V_mv or not experiment.has_conductances else _rest_and_threshold(experiment)
+    return [_towards(experiment, np.array(corner), potential) for potential in potentials for corner in corners]
+
+
+def _rest_and_threshold(experiment: Experiment) -> list[dict[str, float] | None]:
+    used = [experiment.neurons[population.neuron] for population in experiment.populations.values()]
+    known = [neuron for neuron in used if not isinstance(neuron, UserNeuron)]     # the rheobase refuses the others
+    rest = min(average(neuron.E_L_mv) for neuron in known)
+    threshold = max(neuron.soft_threshold_mv for neuron in known)
+    return [dict.fromkeys(experiment.populations, level) for level in (rest, threshold)]
+
+
+def _towards(experiment: Experiment, net: Array, V_mv: Mapping[str, float] | None) -> FixedPoint:
+    """Follow the balanced state to a net input, or as far as it goes."""
+    try:
+        return fixed_point(experiment, net, V_mv)
+    except NoBalance:
+        state, share, step = fixed_point(experiment, 0 * net, V_mv), 0.0, 0.5
+    for _ in range(HALVINGS):
+        try:
+            state = fixed_point(experiment, (share + step) * net, V_mv)
+            share += step
+        except NoBalance:
+            pass
+        step /= 2
+    return state
+
+
+def _solve(experiment: Experiment, weights: Array, net: Array, V_mv: Mapping[str, float] | None) -> Array:
     def drift(weights: Array) -> Array:
         named = dict(zip(experiment.plastic, weights.tolist(), strict=True))
-        return np.array(list(weight_drift(experiment, named, _balanced(experiment, named, net)).values()))
+        return np.array(list(weight_drift(experiment, named, _balanced(experiment, named, net, V_mv)).values()))
 
     return _newton(drift, weights)
 
 
-def _balanced(experiment: Experiment, weights_mv: Mapping[str, float], net: Array) -> dict[str, float]:
+def _balanced(
+    experiment: Experiment, weights_mv: Mapping[str, float], net: Array, V_mv: Mapping[str, float] | None
+) -> dict[str, float]:
     """Rate by population and input in balance [Hz]."""
-    field = mean_field(experiment, weights_mv)
+    field = mean_field(experiment, weights_mv, V_mv=V_mv)
     rates = np.concatenate([balanced_rates(field, net), field.input_rates_khz])
     return dict(zip((*field.populations, *field.inputs), (1e3 * rates).tolist(), strict=True))
 

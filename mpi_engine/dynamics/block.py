@@ -8,6 +8,8 @@ the network is in the text; parameters are data, so that a sweep over them compi
 from __future__ import annotations
 
 from collections.abc import Container
+from itertools import groupby
+from operator import itemgetter
 from types import ModuleType
 
 from mpi_engine.dynamics.currents import are_steady
@@ -17,22 +19,27 @@ from mpi_engine.dynamics.learning import Learning
 from mpi_engine.dynamics.membrane import Membrane
 from mpi_engine.experiment import Experiment
 
+Line = tuple[str, str]
+"""The part of a step that a line's time counts for, and the line."""
+
 _HEAD = '''"""A block kernel, written by mpi_engine.dynamics.block."""
 
 from collections import namedtuple
 
 import numpy as np
 
-from mpi_engine.compiled import kernel, part
+from mpi_engine.compiled import inlined, kernel, part
 from mpi_engine.dynamics.currents import inject
+from mpi_engine.dynamics.delivery import deliver, deliver_weighted, slot
 from mpi_engine.dynamics.integrators import exponential_euler, forward_euler
 from mpi_engine.dynamics.neurons import announce, find_spikes
 from mpi_engine.dynamics.plasticity import (
-    drifted, last_event, remember, remember_trace, trace_at, unchanged, update_postsynaptic, update_presynaptic,
+    drifted, last_event, remember, remember_trace, trace_at, trace_of, update_postsynaptic, update_presynaptic,
 )
 from mpi_engine.dynamics.recorders import count_spikes, has_room, keep_spikes, observe, trace
 from mpi_engine.dynamics.stimulus import announce_train
-from mpi_engine.dynamics.synapses import deliver, deliver_weighted, learning_of, slot
+from mpi_engine.dynamics.stopwatch import begin_laps, end_lap
+from mpi_engine.dynamics.visits import Learn, visits_of
 from mpi_engine.network.exchange import exchange
 
 '''
@@ -85,7 +92,13 @@ class Plan:
             "spike_counts",
             "most_spikes",
             "progress",
+            "laps",
         ]
+
+    @property
+    def laps(self) -> list[str]:
+        """Which part of a step each lap belongs to; see `Stopwatch`."""
+        return [part for part, _ in groupby(_step(self), itemgetter(0))]
 
 
 def block_source(plan: Plan) -> str:
@@ -134,65 +147,77 @@ def _announce(plan: Plan) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _block(plan: Plan) -> str:
-    """Write the loop over steps."""
+def _step(plan: Plan) -> list[Line]:
+    """Write the lines of a step."""
     e = plan.experiment
-    loop = ["# 1 stimulus", *_deliver(plan, e.trains), *_update_presynaptic(plan, e.trains)]
+    step = [("stimulus", "# 1 stimulus"), *_deliver(plan, e.trains), *_update_presynaptic(plan, e.trains)]
     for name in e.trains:
-        loop += _record_spikes(plan, name)
-    loop += [f"inject(currents_{name}, neurons_{name}, n)" for name in plan.unsteady]
-    loop += ["# 2 integrate"]
+        step += _record_spikes(plan, name)
+    step += [("stimulus", f"inject(currents_{name}, neurons_{name}, n)") for name in plan.unsteady]
+    step += [("integrate", "# 2 integrate")]
     for name in e.populations:
         incoming = [f"synapses_{projection}" for projection, p in e.projections.items() if p.target == name]
-        loop += [f"integrate_{name}({', '.join(['n', f'neurons_{name}', *incoming])})"]
-    loop += [f"observe(observations_{name}, neurons_{name}, clock, n)" for name in e.populations]
-    loop += [f"trace(traces_{name}, neurons_{e.members(name)[0]}, n)" for name in e.recording.traces]
-    loop += ["# 3 exchange", f"announce_all(n, x, {', '.join(plan.spikers)})", "status = exchange(x)"]
-    loop += ["# 4 deliver, and 5 learn: presynaptic events", *_deliver(plan, e.populations)]
-    loop += ["# 5 learn: postsynaptic events are noted, and applied when a row is visited; then traces"]
+        step += [("integrate", f"integrate_{name}({', '.join(['n', f'neurons_{name}', *incoming])})")]
+    step += [("record", f"observe(observations_{name}, neurons_{name}, clock, n)") for name in e.populations]
+    step += [("record", f"trace(traces_{name}, neurons_{e.members(name)[0]}, n)") for name in e.recording.traces]
+    exchange = ["# 3 exchange", f"announce_all(n, x, {', '.join(plan.spikers)})", "status = exchange(x)"]
+    step += [("exchange", line) for line in exchange]
+    step += [("deliver", "# 4 deliver, and 5 learn: presynaptic events"), *_deliver(plan, e.populations)]
+    learn = ["# 5 learn: postsynaptic events are noted, and applied when a row is visited; then traces"]
     for name, p in e.plastic.items():
         state = f"synapses_{name}, history_{p.target}, neurons_{p.target}, n"
-        loop += [f"make_room_{name}({state}, learn_{name})"]
+        learn += [f"make_room_{name}({state}, learn_{name})"]
     for name in plan.remembering:
         for k, trace in enumerate(plan.learning.sampled[name]):
             number = plan.learning.postsynaptic[trace]
-            loop += [f"remember_trace(history_{name}, {k}, post_{number}, neurons_{name})"]
-        loop += [f"remember(history_{name}, neurons_{name}, n)"]
-    loop += _update_presynaptic(plan, e.populations)
-    loop += [f"update_postsynaptic(post_{k}, neurons_{trace.population})"
+            learn += [f"remember_trace(history_{name}, {k}, post_{number}, neurons_{name})"]
+        learn += [f"remember(history_{name}, neurons_{name}, n)"]
+    step += [("learn", line) for line in learn]
+    step += _update_presynaptic(plan, e.populations)
+    step += [("learn", f"update_postsynaptic(post_{k}, neurons_{trace.population})")
              for trace, k in plan.learning.postsynaptic.items()]
-    loop += ["# 6 record and reset"]
+    step += [("record", "# 6 record and reset")]
     for name in e.populations:
-        loop += [*_record_spikes(plan, name), f"reset_all_{name}(neurons_{name})"]
+        step += [*_record_spikes(plan, name), ("record", f"reset_all_{name}(neurons_{name})")]
+    return step
+
+
+def _block(plan: Plan) -> str:
+    """Write the loop over steps."""
+    loop = ["begin_laps(laps, n)"]
+    for _, lines in groupby(_step(plan), itemgetter(0)):
+        loop += [*(line for _, line in lines), "end_lap(laps, n)"]
     room = [f"has_room(spikes_{name}, most_spikes[index_{name}])" for name in plan.recorded]
     full = f" or not ({' and '.join(room)})" if room else ""
     loop += ["progress[0] = n", f"if status != 0{full}:", "    return n, status"]
     head = ["@kernel", f"def block(first, last, clock, x, {', '.join(plan.arguments)}):"]
     head += [f"    {plan.indices}"]
-    for name in e.plastic:
+    for name in plan.experiment.plastic:
         head += [f"    learn_{name} = ({', '.join(plan.learning.arguments(name).values())})"]
     head += ["    for n in range(first, last + 1):"]
     return "\n".join([*head, *(f"        {line}" for line in loop), "    return last, 0", ""])
 
 
-def _deliver(plan: Plan, sources: Container[str]) -> list[str]:
+def _deliver(plan: Plan, sources: Container[str]) -> list[Line]:
+    """Write the delivery of spikes; a row that learns is delivered on the same walk, which counts as learning."""
     lines = []
     for name, p in plan.experiment.projections.items():
         if p.source not in sources:
             continue
         if not p.rules:
             deliver = "deliver_weighted" if p.has_drawn_weights else "deliver"
-            lines += [f"{deliver}(synapses_{name}, x, index_{p.source}, n)"]
+            lines += [("deliver", f"{deliver}(synapses_{name}, x, index_{p.source}, n)")]
         else:
-            lines += [f"deliver_{name}(synapses_{name}, history_{p.target}, x, index_{p.source}, n, learn_{name})"]
+            state = f"synapses_{name}, history_{p.target}, x, index_{p.source}, n, learn_{name}"
+            lines += [("learn", f"deliver_{name}({state})")]
     return lines
 
 
-def _update_presynaptic(plan: Plan, sources: Container[str]) -> list[str]:
-    return [f"update_presynaptic(pre_{k}, x, index_{trace.population}, n)"
+def _update_presynaptic(plan: Plan, sources: Container[str]) -> list[Line]:
+    return [("learn", f"update_presynaptic(pre_{k}, x, index_{trace.population}, n)")
             for trace, k in plan.learning.presynaptic.items() if trace.population in sources]
 
 
-def _record_spikes(plan: Plan, name: str) -> list[str]:
+def _record_spikes(plan: Plan, name: str) -> list[Line]:
     keep = [f"keep_spikes(spikes_{name}, x, index_{name}, n)"] if name in plan.recorded else []
-    return [*keep, f"count_spikes(spike_counts, progress, x, index_{name}, clock, n)"]
+    return [("record", line) for line in (*keep, f"count_spikes(spike_counts, progress, x, index_{name}, clock, n)")]

@@ -36,10 +36,15 @@ from mpi_engine.dynamics.coding_recorders import (
 from mpi_engine.dynamics.recorders import SpikeRecord
 from mpi_engine.dynamics.signals import Signals
 from mpi_engine.dynamics.slow import Basis, activate, learn_factored, learn_synapses, sum_drift, sum_excitation
+from mpi_engine.dynamics.stopwatch import Laps, begin_laps, end_lap
 from mpi_engine.network.consensus import Consensus, agree, begin_message, nominate
 from mpi_engine.network.streams import Key, philox
 
 Floats = NDArray[np.float64]
+
+LAPS = ("stimulus", "integrate", "learn", "exchange", "deliver", "record")
+"""Which part of a step each of its laps belongs to; see `Stopwatch`."""
+
 
 class Code(NamedTuple):
     """Constants of a network.
@@ -279,6 +284,7 @@ def _sample_currents(
 def block(
     first: int, last: int, key: Key, code: Code, neurons: Neurons, basis: Basis, signals: Signals, c: Consensus,
     scratch: Scratch, samples: Samples, chosen: Chosen, spikes: SpikeRecord, progress: NDArray[np.int64],
+    laps: Laps,
 ) -> tuple[int, int]:
     """Collective. Do the steps from first to last, or to the one after which a status word is raised.
 
@@ -291,6 +297,7 @@ def block(
     error, external, drive, readout = scratch.error, scratch.external, scratch.drive, neurons.readout
     by_synapse = basis.weights.shape[0] > 0
     for n in range(first, last + 1):
+        begin_laps(laps, n)
         m = n - 1 - signals.first
         eta = signals.learning_rate[m]
         # 1 error, basis and drift
@@ -298,6 +305,7 @@ def block(
             error[d] = signals.x[m, d] - readout[d]
             external[d] = signals.c[m, d] + signals.feedback[m] * error[d]
             drive[d] = neurons.drift[d] + code.leak * readout[d] + external[d]
+        end_lap(laps, n)
         unhealthy = 0
         if code.drift != 0:
             _call_drift(code.drift, (n - 1) * code.dt_s, readout.ctypes.data, neurons.drift.ctypes.data)
@@ -309,6 +317,7 @@ def block(
         begin_message(c, unhealthy)
         # 2 membranes, and learning, which acts from the next step on
         _integrate(code, neurons, basis, drive, key, n, n == first)
+        end_lap(laps, n)
         if by_synapse:
             for i in range(basis.feedback.size):
                 basis.feedback[i] = 0.0
@@ -316,12 +325,14 @@ def block(
             learn_synapses(basis, code.dt_s * eta)
         elif eta != 0.0 or basis.kept[0] != 1.0:
             learn_factored(basis, error, code.dt_s * eta)
+        end_lap(laps, n)
         # 3 collective
         _nominate_all(c, code, neurons)
         status = agree(c)
         if code.drift == 0 and not by_synapse:
             for d in range(K):
                 neurons.drift[d] = c.sums[d]
+        end_lap(laps, n)
         # 4 decay, and spikes
         for d in range(K):
             readout[d] *= code.decay
@@ -331,6 +342,7 @@ def block(
         fade_lateral(chosen)
         count = _choose(c, code, neurons, scratch.fired)
         _spike(code, neurons, basis, chosen, n, scratch, count)
+        end_lap(laps, n)
         # 5 record
         progress[0] = n
         progress[1] += count
@@ -338,6 +350,7 @@ def block(
         sample_state(samples, signals.x[m + 1], readout, signals.c[m], n)
         if is_due(chosen.interval, n):
             _sample_currents(code, neurons, basis, chosen, c, scratch, n)
+        end_lap(laps, n)
         if status != 0 or (spikes.steps.size > 0 and spikes.kept[0] + scratch.fired.size > spikes.steps.size):
             return n, status
     return last, 0

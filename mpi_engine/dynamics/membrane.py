@@ -73,6 +73,7 @@ class Membrane:
         e, name = self.e, self.population
         state = {kind: e.variable_of(kind) for kind in self.kinds}
         lines = ["V, drive, above, waiting = neurons.V, neurons.drive, neurons.above, neurons.waiting"]
+        lines += ["real = V.dtype.type"]
         lines += [f"s_{variable} = neurons.state[{k}]" for k, variable in enumerate(self.model.state)]
         lines += [f"{s}, decay_{kind} = neurons.currents[{k}], neurons.decay[{k}]"
                   for k, (kind, s) in enumerate(state.items())]
@@ -95,7 +96,7 @@ class Membrane:
         loop += self._membrane(state)
         loop += [f"n_{p}[i] = 0" for p in self.incoming]
         arguments = ", ".join(["n", "neurons", *(f"synapses_{p}" for p in self.incoming)])
-        return ["@part", f"def integrate_{name}({arguments}):", *_indent(lines), "    for i in range(V.size):",
+        return ["@inlined", f"def integrate_{name}({arguments}):", *_indent(lines), "    for i in range(V.size):",
                 *_indent(_indent(loop)), "    find_spikes(neurons)"]
 
     def _synapse(self, kind: str, s: str) -> list[str]:
@@ -106,14 +107,14 @@ class Membrane:
         if kind in self.own:
             declared, alias = self.own[kind]
             known = {variable: f"s_{kind}_{variable}[i]" for variable in declared.state}
-            arrived = " + ".join(f"gain_{p} * n_{p}[i]" for p in [*recurrent, *external])
+            arrived = " + ".join(map(_arrived, [*recurrent, *external]))
             values = ", ".join([*known.values(), f"{s}[i]"])
             known |= {"arrived": arrived, "V": "V[i]", "dt": "dt", "p": f"p_{kind}"}
             return [f"{values} = {call(declared.function, alias, known)}"]
         # a recurrent spike arrives before the decay at the end of its own step, an input spike at the start of a step
-        before = f"{s}[i]" + "".join(f" + gain_{p} * n_{p}[i]" for p in recurrent)
+        before = " + ".join([f"{s}[i]", *map(_arrived, recurrent)])
         decayed = f"({before}) * decay_{kind}" if recurrent else f"{before} * decay_{kind}"
-        return [f"{s}[i] = {decayed}" + "".join(f" + gain_{p} * n_{p}[i]" for p in external)]
+        return [f"{s}[i] = {' + '.join([decayed, *map(_arrived, external)])}"]
 
     def _membrane(self, state: dict[str, str]) -> list[str]:
         """Write one step of the membrane potential and of the model's state variables."""
@@ -161,6 +162,11 @@ class Membrane:
             loop += ["neurons.waiting[i] = neurons.refractory[0]"]
         return ["@part", f"def reset_all_{self.population}(neurons):", *_indent(lines),
                 "    for k in range(neurons.n_fired[0]):", *_indent(_indent(loop))]
+
+
+def _arrived(projection: str) -> str:
+    # a count becomes a number of the state's format first: times a float32, numba would make it a float64
+    return f"gain_{projection} * real(n_{projection}[i])"
 
 
 def _indent(lines: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import part
+from mpi_engine.compiled import Real, inlined, part
 from mpi_engine.dynamics.neurons import Population
 from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.mathematics import bits_of_float64
@@ -128,7 +128,7 @@ class TraceRecord(NamedTuple):
     values: NDArray[np.float32]
 
 
-@part
+@inlined
 def observe(o: Observations, population: Population, clock: Clock, n: int) -> None:
     """Sample V after a step and before the reset, at most the threshold, and the currents that acted in the step.
 
@@ -138,13 +138,18 @@ def observe(o: Observations, population: Population, clock: Clock, n: int) -> No
     _count(o, population, clock, row)
     binned = clock.bin > 0 and n % clock.sample == 0
     averaged = clock.statistics > 0 and n % clock.statistics == 0
-    if not (binned or averaged):
-        return
+    if binned or averaged:
+        _sample(o, population, clock, row, binned, averaged)
+
+
+@part
+def _sample(o: Observations, population: Population, clock: Clock, row: int, binned: bool, averaged: bool) -> None:
+    """Take a sample of every neuron into the row of a bin, the statistics, or both."""
     _add_up(o, population)
     alone = averaged and clock.average == 1
     collected = averaged and not alone
-    n_kinds = population.currents.shape[0]
-    _note(o, 0, population.V, row, binned, collected, alone)
+    n_kinds, first = population.currents.shape[0], np.int64(0)    # numba would compile anew for the number itself
+    _note(o, first, population.V, row, binned, collected, alone)
     for kind in range(n_kinds):
         _note(o, 1 + kind, population.currents[kind], row, binned, collected, alone)
     _note(o, n_kinds + 1, o.total, row, binned, collected, alone)
@@ -160,7 +165,7 @@ def observe(o: Observations, population: Population, clock: Clock, n: int) -> No
             _take_average(o)
 
 
-@part
+@inlined
 def _count(o: Observations, population: Population, clock: Clock, row: int) -> None:
     for k in range(population.n_fired[0]):
         neuron = population.fired[k]
@@ -192,22 +197,20 @@ def _add_up(o: Observations, population: Population) -> None:
 
 @part
 def _note(
-    o: Observations, variable: int, values: NDArray[np.float32], row: int, binned: bool, collected: bool, alone: bool
+    o: Observations, variable: int | np.int64, values: NDArray[np.float32], row: int, binned: bool, collected: bool,
+    alone: bool,
 ) -> None:
-    if binned:
-        _add_to_bin(o, values, row, variable)
+    unit = o.unit[variable]
+    if alone:    # not by way of the window, which would take twice the memory traffic
+        whole = _take_sample(values, o.sums[variable], o.squares[variable], 1.0, unit)
+    elif binned:
+        whole = fixed_point_sum(values, unit)
     if collected:
         _add(values, o.window[variable])
-    if alone:    # not by way of the window, which would take twice the memory traffic
-        _take_sample(values, o.sums[variable], o.squares[variable], 1.0)
-
-
-@part
-def _add_to_bin(o: Observations, values: NDArray[np.float32], row: int, variable: int) -> None:
-    unit = o.unit[variable]
-    o.binned[row, 0, variable] += fixed_point_sum(values, unit)
-    for group in range(o.member.shape[0]):
-        o.binned[row, 1 + group, variable] += fixed_point_sum_of(values, o.member[group], unit)
+    if binned:
+        o.binned[row, 0, variable] += whole
+        for group in range(o.member.shape[0]):
+            o.binned[row, 1 + group, variable] += fixed_point_sum_of(values, o.member[group], unit)
 
 
 @part
@@ -221,7 +224,7 @@ def _take_average(o: Observations) -> None:
     """Add the average over the window to the block's sums, and empty the window."""
     window, per_sample = o.window, 1 / np.float64(o.collected[0])
     for variable in range(window.shape[0]):
-        _take_sample(window[variable], o.sums[variable], o.squares[variable], per_sample)
+        _take_sample(window[variable], o.sums[variable], o.squares[variable], per_sample, o.unit[variable])
     _take_joint_sample(o, window[0], window[window.shape[0] - 1], per_sample)
     window[:] = 0.0
     o.collected[0] = 0
@@ -229,12 +232,16 @@ def _take_average(o: Observations) -> None:
 
 @part
 def _take_sample(
-    values: NDArray[Any], sums: NDArray[np.float64], squares: NDArray[np.float64], factor: float
-) -> None:
+    values: NDArray[Any], sums: NDArray[np.float64], squares: NDArray[np.float64], factor: float, unit: float
+) -> np.int64:
+    """Add values to the sums of each neuron; return their sum as `fixed_point_sum`, which the memory's pace hides."""
+    whole = np.int64(0)
     for i in range(values.size):
         value = values[i] * factor
         sums[i] += value
         squares[i] += value * value
+        whole += _units(values[i], unit)
+    return whole
 
 
 @part
@@ -254,7 +261,7 @@ def fixed_point_sum(values: NDArray[np.float32], unit: float) -> np.int64:
     """Sum values as integers of a unit, a power of two, which is exact in any order."""
     whole = np.int64(0)
     for i in range(values.size):
-        whole += _units(np.float64(values[i]), unit)
+        whole += _units(values[i], unit)
     return whole
 
 
@@ -263,15 +270,15 @@ def fixed_point_sum_of(values: NDArray[np.float32], member: NDArray[np.uint8], u
     """Sum the values of members only."""
     whole = np.int64(0)
     for i in range(values.size):
-        whole += _units(np.float64(values[i]), unit) * member[i]
+        whole += _units(values[i], unit) * member[i]
     return whole
 
 
 @part
-def _units(value: float, unit: float) -> np.int64:
+def _units(value: Real, unit: float) -> np.int64:
     # far above the value, a float64 is spaced by one unit: adding rounds to it, and leaves it in the low bits
-    shift = 1.5 * 2.0**52 * unit
-    clipped = min(max(value, -_LARGEST * unit), _LARGEST * unit)
+    shift, largest = 1.5 * 2.0**52 * unit, type(value)(_LARGEST * unit)
+    clipped = min(max(value, -largest), largest)
     return bits_of_float64(clipped + shift) - bits_of_float64(shift)
 
 

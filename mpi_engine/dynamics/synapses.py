@@ -1,4 +1,4 @@
-"""Synapses: what a rank holds of each projection, and the delivery of spikes through it."""
+"""Synapses: what a rank holds of each projection."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import kernel, part
-from mpi_engine.dynamics.neurons import Population
-from mpi_engine.dynamics.plasticity import History
+from mpi_engine.dynamics.learning import Learning
+from mpi_engine.dynamics.plasticity import DEPTH
 from mpi_engine.experiment import Experiment, UserSynapse, highest
-from mpi_engine.network.connectivity import Connectivity, Targets, draw_for_synapses
-from mpi_engine.network.exchange import Exchange
+from mpi_engine.network.connectivity import Connectivity, draw_for_synapses
+from mpi_engine.network.rows import Rows
 from mpi_engine.network.streams import stream_key
 
 Steps = NDArray[np.uint8] | NDArray[np.uint16]
@@ -26,10 +25,8 @@ class StaticProjection(NamedTuple):
 
     Parameters
     ----------
-    row_start : ndarray of int64, shape (n_source + 1,)
-        Where each source's row begins.
-    targets : ndarray of uint16 or int32, shape (n_synapses,)
-        Local targets, ascending within a row.
+    rows : Rows
+        Whom each source reaches.
     arrivals : ndarray of uint16, shape (n_slots, n)
         Spikes under way to each target; step n takes and refills the slots that `delays` name.
     delays : ndarray of int64, shape (2,)
@@ -40,8 +37,7 @@ class StaticProjection(NamedTuple):
         Current [mV/ms], or conductance [1/ms], of one arrival.
     """
 
-    row_start: NDArray[np.int64]
-    targets: Targets
+    rows: Rows
     arrivals: NDArray[np.uint16]
     delays: NDArray[np.int64]
     steps: Steps
@@ -53,7 +49,7 @@ class WeightedProjection(NamedTuple):
 
     Parameters
     ----------
-    row_start, targets
+    rows
         As in `StaticProjection`.
     weights : ndarray, shape (n_synapses,)
         Weights as they act [mV, or 1 for a conductance].
@@ -65,8 +61,7 @@ class WeightedProjection(NamedTuple):
         Current or conductance of an arrival of unit weight [1/ms].
     """
 
-    row_start: NDArray[np.int64]
-    targets: Targets
+    rows: Rows
     weights: NDArray[np.float32]
     arrivals: NDArray[np.float32]
     delays: NDArray[np.int64]
@@ -74,12 +69,33 @@ class WeightedProjection(NamedTuple):
     gain: NDArray[np.float32]
 
 
+class Room(NamedTuple):
+    """Working room for a visit to a row, or a piece of it, of plastic synapses.
+
+    Parameters
+    ----------
+    listed : ndarray of uint16, shape (DEPTH, longest)
+        Places within the piece of synapses whose targets have spiked since: more than 0, 1, 2, ... times.
+    n_listed : ndarray of int64, shape (DEPTH,)
+        How many of each.
+    weights : ndarray, shape (longest,)
+        Weights of those in one list.
+    seen : ndarray, shape (n_seen, longest)
+        What rules see of each synapse at an event.
+    """
+
+    listed: NDArray[np.uint16]
+    n_listed: NDArray[np.int64]
+    weights: NDArray[np.float32]
+    seen: NDArray[np.float32]
+
+
 class PlasticProjection(NamedTuple):
     """A projection that learns, with a weight for each synapse.
 
     Parameters
     ----------
-    row_start, targets
+    rows
         As in `StaticProjection`.
     weights : ndarray, shape (n_synapses,)
         Weights as they act [mV], up to date with the postsynaptic spikes before `visited`.
@@ -95,10 +111,11 @@ class PlasticProjection(NamedTuple):
         No row was visited before this step.
     epoch : ndarray of int32, shape (1,)
         All weights are up to date to this step at least; a weight that changes between spikes is so to its last event.
+    room : Room
+        For visits.
     """
 
-    row_start: NDArray[np.int64]
-    targets: Targets
+    rows: Rows
     weights: NDArray[np.float32]
     arrivals: NDArray[np.float32]
     delays: NDArray[np.int64]
@@ -107,49 +124,60 @@ class PlasticProjection(NamedTuple):
     visited: NDArray[np.int32]
     oldest: NDArray[np.int32]
     epoch: NDArray[np.int32]
+    room: Room
 
 
 AnyProjection = StaticProjection | WeightedProjection | PlasticProjection
 
 
-def make_projection(experiment: Experiment, name: str, rows: Connectivity) -> AnyProjection:
+def make_projection(experiment: Experiment, name: str, drawn: Connectivity) -> AnyProjection:
     """Make a rank's part of a projection, with its initial weights."""
     p = experiment.projections[name]
     state = np.dtype(experiment.run.state_dtype)
     synapse = experiment.synapses[p.synapse]
-    n, per_tau = rows.in_degree.size, 1.0 if isinstance(synapse, UserSynapse) else 1 / synapse.tau_ms
-    delays, steps = _delays(experiment, name, rows)
+    n, per_tau = drawn.in_degree.size, 1.0 if isinstance(synapse, UserSynapse) else 1 / synapse.tau_ms
+    delays, steps = _delays(experiment, name, drawn)
     if not p.rules and not p.has_drawn_weights:
         gain = np.array([experiment.initial_weight(name) * per_tau], state)
-        return StaticProjection(rows.row_start, rows.targets, np.zeros((delays[1], n), np.uint16), delays, steps, gain)
+        return StaticProjection(drawn.rows, np.zeros((delays[1], n), np.uint16), delays, steps, gain)
     arrivals, gain = np.zeros((delays[1], n), state), np.array([per_tau], state)
-    weights = _initial_weights(experiment, name, rows)
+    weights = _initial_weights(experiment, name, drawn)
     if not p.rules:
-        return WeightedProjection(rows.row_start, rows.targets, weights, arrivals, delays, steps, gain)
+        return WeightedProjection(drawn.rows, weights, arrivals, delays, steps, gain)
     return PlasticProjection(
-        rows.row_start,
-        rows.targets,
+        drawn.rows,
         weights=weights,
         arrivals=arrivals,
         delays=delays,
         steps=steps,
         gain=gain,
-        visited=np.ones(rows.row_start.size - 1, np.int32),
+        visited=np.ones(drawn.out_degree.size, np.int32),
         oldest=np.ones(1, np.int32),
         epoch=np.zeros(1, np.int32),
+        room=_room(experiment, name, drawn),
     )
 
 
-def _initial_weights(experiment: Experiment, name: str, rows: Connectivity) -> NDArray[np.float32]:
+def _room(experiment: Experiment, name: str, drawn: Connectivity) -> Room:
+    longest = int(np.diff(drawn.rows.starts).max(initial=0))
+    return Room(
+        listed=np.empty((DEPTH, longest), np.uint16),
+        n_listed=np.empty(DEPTH, np.int64),
+        weights=np.empty(longest, experiment.run.weight_dtype),
+        seen=np.empty((Learning(experiment).n_seen(name), longest), experiment.run.state_dtype),
+    )
+
+
+def _initial_weights(experiment: Experiment, name: str, drawn: Connectivity) -> NDArray[np.float32]:
     """Draw every synapse's weight as it acts, or give all the same."""
     p, dtype = experiment.projections[name], np.dtype(experiment.run.weight_dtype)
     if not p.has_drawn_weights:
-        return np.full(rows.targets.size, experiment.initial_weight(name), dtype)
+        return np.full(drawn.rows.targets.size, experiment.initial_weight(name), dtype)
     key, factor = stream_key(experiment.seed.network, "weight", name), experiment.weight_scale(name)
-    return draw_for_synapses(p.given_weight, key, rows, lambda drawn: drawn * factor, dtype)
+    return draw_for_synapses(p.given_weight, key, drawn, lambda values: values * factor, dtype)
 
 
-def _delays(experiment: Experiment, name: str, rows: Connectivity) -> tuple[NDArray[np.int64], Steps]:
+def _delays(experiment: Experiment, name: str, drawn: Connectivity) -> tuple[NDArray[np.int64], Steps]:
     """Count steps from delivery to arrival, and slots; inputs are delivered before a step takes its slot."""
     p, dt = experiment.projections[name], experiment.run.dt_ms
     recurrent = p.source in experiment.populations
@@ -161,244 +189,5 @@ def _delays(experiment: Experiment, name: str, rows: Connectivity) -> tuple[NDAr
     if isinstance(p.delay_ms, float):
         return delays, np.empty(0, dtype)
     key = stream_key(experiment.seed.network, "delay", name)
-    steps = draw_for_synapses(p.delay_ms, key, rows, lambda drawn: np.clip(np.rint(drawn / dt), 1, longest), dtype)
-    return delays, steps
-
-
-@part
-def slot(projection: AnyProjection, n: int) -> int:
-    """Slot of the arrivals that step n takes."""
-    return n % projection.delays[1]
-
-
-@part
-def slot_of_synapse(projection: AnyProjection, now: int, synapse: int) -> int:
-    """Slot in which a spike that is delivered at the slot `now` arrives through one synapse."""
-    place = now + projection.steps[synapse]
-    return place - projection.delays[1] if place >= projection.delays[1] else place
-
-
-@part
-def deliver(projection: StaticProjection, x: Exchange, index: int, n: int) -> None:
-    """Count the arrivals of a source population's spikes."""
-    arrivals = projection.arrivals[slot(projection, n + projection.delays[0])]
-    now = slot(projection, n)
-    for k in range(x.offsets[index], x.offsets[index + 1]):
-        source = x.fired[k]
-        begin, end = projection.row_start[source], projection.row_start[source + 1]
-        if projection.steps.size == 0:
-            for target in projection.targets[begin:end]:
-                arrivals[target] += 1
-        else:
-            for s in range(begin, end):
-                projection.arrivals[slot_of_synapse(projection, now, s), projection.targets[s]] += 1
-
-
-@part
-def deliver_weighted(projection: WeightedProjection, x: Exchange, index: int, n: int) -> None:
-    """Add up the arrivals of a source population's spikes, in ascending order of sources."""
-    for k in range(x.offsets[index], x.offsets[index + 1]):
-        arrive(projection, x.fired[k], n)
-
-
-@part
-def arrive(projection: WeightedProjection | PlasticProjection, source: int, n: int) -> None:
-    """Add the weights of a row to what arrives in the steps that its spike reaches."""
-    begin, end = projection.row_start[source], projection.row_start[source + 1]
-    targets, weights = projection.targets[begin:end], projection.weights[begin:end]
-    if projection.steps.size == 0:
-        arrivals = projection.arrivals[slot(projection, n + projection.delays[0])]
-        for s in range(targets.size):
-            arrivals[targets[s]] += weights[s]
-    else:
-        now = slot(projection, n)
-        for s in range(targets.size):
-            projection.arrivals[slot_of_synapse(projection, now, begin + s), targets[s]] += weights[s]
-
-
-class RowFunctions(NamedTuple):
-    """The compiled functions that walk the rows of a plastic projection; see `learning_of`."""
-
-    deliver: Any
-    make_room: Any
-    catch_up: Any
-
-
-@part
-def _nothing_to_replay(projection: PlasticProjection, history: History, source: int, n: int, learn: Any) -> None:
-    projection.visited[source] = n
-
-
-def replaying(on_post: Any) -> Any:
-    """Put what rules do at postsynaptic spikes into the function that visits a row; see `learning_of`."""
-
-    @part
-    def replay(projection: PlasticProjection, history: History, source: int, n: int, learn: Any) -> None:
-        """Apply to a row the postsynaptic spikes since its last visit and before step n, oldest first."""
-        since, steps = projection.visited[source], history.steps
-        begin, end = projection.row_start[source], projection.row_start[source + 1]
-        targets, weights = projection.targets[begin:end], projection.weights[begin:end]
-        for s in range(targets.size):
-            target = targets[s]
-            if steps[0, target] >= since:
-                depth = 1
-                while depth < steps.shape[0] and steps[depth, target] >= since:
-                    depth += 1
-                w = weights[s]
-                while depth > 0:
-                    depth -= 1
-                    w = on_post(w, source, target, depth, learn)
-                weights[s] = w
-        projection.visited[source] = n
-
-    return replay
-
-
-def learning_of(on_post: Any, bring: Any, on_pre: Any) -> RowFunctions:
-    """Put a projection's rules into the functions that walk its synapses.
-
-    Parameters
-    ----------
-    on_post, bring, on_pre : compiled functions
-        The weight after an entry of the history, ``on_post(w, source, target, depth, learn)``, or None if no rule acts
-        there; the weight to which it has changed by itself until step n, ``bring(w, source, target, n, learn)``; and
-        the one after a presynaptic spike, ``on_pre(w, source, target, n, learn)``. ``learn`` is what they read.
-    """
-    replay = _nothing_to_replay if on_post is None else replaying(on_post)
-
-    @part
-    def deliver(
-        projection: PlasticProjection, history: History, x: Exchange, index: int, n: int, learn: Any
-    ) -> None:
-        """Deliver spikes with the weights before this step's learning, then apply their presynaptic events.
-
-        In ascending order of sources, so that each target adds its inputs in that order.
-        """
-        k = x.offsets[index]
-        while k < x.offsets[index + 1]:
-            source, n_spikes = x.fired[k], 1
-            while k + n_spikes < x.offsets[index + 1] and x.fired[k + n_spikes] == source:
-                n_spikes += 1     # an input may fire more than once in a step
-            k += n_spikes
-            replay(projection, history, source, n, learn)
-            begin, end = projection.row_start[source], projection.row_start[source + 1]
-            targets, weights = projection.targets[begin:end], projection.weights[begin:end]
-            for s in range(targets.size):
-                weights[s] = bring(weights[s], source, targets[s], n, learn)
-            for _ in range(n_spikes):
-                arrive(projection, source, n)
-            for _ in range(n_spikes):
-                for s in range(targets.size):
-                    weights[s] = on_pre(weights[s], source, targets[s], n, learn)
-
-    @part
-    def make_room(
-        projection: PlasticProjection, history: History, population: Population, n: int, learn: Any
-    ) -> None:
-        """Visit rows that have not seen a spike which the history is about to drop.
-
-        One spike more is kept, which all rows have seen: the one to which their weights may be up to date.
-        """
-        steps = history.steps
-        last = steps.shape[0] - 2
-        for k in range(population.n_fired[0]):
-            target = population.fired[k]
-            if steps[last, target] < projection.oldest[0]:
-                continue
-            # half the history is dropped from duty at once, so that this stays rare
-            enough = steps[last // 2, target] + 1
-            oldest = n
-            for source in range(projection.visited.size):
-                if projection.visited[source] < enough:
-                    replay(projection, history, source, n, learn)
-                oldest = min(oldest, projection.visited[source])
-            projection.oldest[0] = oldest
-
-    @part
-    def catch_up(
-        projection: PlasticProjection, history: History, n: int, learn: Any, weights: NDArray[np.float32]
-    ) -> None:
-        """Write the weights after step n, every spike and the time since considered, into an array of their own.
-
-        Given the projection's own weights, these become up to date to step n: see `PlasticProjection.epoch`.
-        """
-        for source in range(projection.visited.size):
-            replay(projection, history, source, n + 1, learn)
-            for s in range(projection.row_start[source], projection.row_start[source + 1]):
-                weights[s] = bring(projection.weights[s], source, projection.targets[s], n, learn)
-        projection.oldest[0] = n + 1
-
-    return RowFunctions(deliver, make_room, catch_up)
-
-
-@kernel
-def order_by_target(targets: Targets, begins: NDArray[np.int64], values: NDArray[Any], ordered: NDArray[Any]) -> None:
-    """Put a number for each synapse, given by source, in the order of targets; `begins` is used up."""
-    for k in range(targets.size):
-        ordered[begins[targets[k]]] = values[k]
-        begins[targets[k]] += 1
-
-
-@kernel
-def order_by_source(targets: Targets, begins: NDArray[np.int64], ordered: NDArray[Any], values: NDArray[Any]) -> None:
-    """Undo `order_by_target`."""
-    for k in range(targets.size):
-        values[k] = ordered[begins[targets[k]]]
-        begins[targets[k]] += 1
-
-
-@kernel
-def sum_weights(projection: PlasticProjection, sums: NDArray[np.float64]) -> None:
-    """Sum the weights onto each target, in ascending order of sources."""
-    sums[:] = 0.0
-    for k in range(projection.weights.size):
-        sums[projection.targets[k]] += projection.weights[k]
-
-
-@kernel
-def normalise(projection: PlasticProjection, totals: NDArray[np.float64], sums: NDArray[np.float64]) -> None:
-    """Multiply the weights onto each target by a factor, so that they sum to `totals`; `sums` is room."""
-    sum_weights(projection, sums)
-    for k in range(projection.weights.size):
-        target = projection.targets[k]
-        if sums[target] != 0.0:
-            projection.weights[k] = np.float64(projection.weights[k]) * (totals[target] / sums[target])
-
-
-@kernel
-def weight_sums(
-    projection: PlasticProjection,
-    weights: NDArray[np.float32],
-    edges: NDArray[np.float64],
-    sums: NDArray[np.float64],
-    squares: NDArray[np.float64],
-    histogram: NDArray[np.int64],
-    extremes: NDArray[np.float64],
-) -> None:
-    """Sum weights and their squares for each target, in ascending order of sources, and count them in bins.
-
-    Parameters
-    ----------
-    projection : PlasticProjection
-        Whose.
-    weights : ndarray, shape (n_synapses,)
-        Up to date.
-    edges : ndarray of float64, shape (2,)
-        Lower and upper edge of the histogram.
-    sums, squares : ndarray of float64, shape (n,)
-        Receive the sums.
-    histogram : ndarray of int64, shape (n_bins,)
-        Receives the counts; weights beyond an edge are counted in the bin at it.
-    extremes : ndarray of float64, shape (2,)
-        Receives the smallest and the largest weight.
-    """
-    sums[:], squares[:], histogram[:] = 0.0, 0.0, 0
-    low, high, n_bins = edges[0], edges[1], histogram.size
-    extremes[0], extremes[1] = np.inf, -np.inf
-    for k in range(weights.size):
-        w, target = np.float64(weights[k]), projection.targets[k]
-        sums[target] += w
-        squares[target] += w * w
-        extremes[0], extremes[1] = min(extremes[0], w), max(extremes[1], w)
-        place = (w - low) / (high - low) * n_bins
-        histogram[int(min(place, n_bins - 1.0)) if place > 0.0 else 0] += 1     # also where a weight is not a number
+    in_steps = lambda values: np.clip(np.rint(values / dt), 1, longest)  # noqa: E731
+    return delays, draw_for_synapses(p.delay_ms, key, drawn, in_steps, dtype)

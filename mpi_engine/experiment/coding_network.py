@@ -70,8 +70,9 @@ class Basis(Part):
         N_b; 20 for each dimension of the teacher if not given.
     decorrelated : bool, optional
         Whether psi = C tanh(u + theta) instead, with a fixed triangular C: the most different N_b of many random units,
-        made orthonormal over the states that the teacher visits, so that every mode of the drift is learned at the same
-        rate. Of a structured basis only, which is decorrelated if not told otherwise.
+        made orthogonal and, unless they hardly differ, of one size over the states that the teacher visits, so that
+        every mode of the drift is learned at the same rate. Of a structured basis only, which is decorrelated if not
+        told otherwise.
     gains : list of float, optional
         Lower and upper end of the uniform distribution of the gains g_j: A_j is g_j times a random unit vector.
     offset : float, optional

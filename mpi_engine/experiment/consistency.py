@@ -18,6 +18,7 @@ MAX_SIZE = 2**31 - 1
 MAX_STEPS = 2**31 - 2
 MAX_IN_DEGREE = 2**16 - 1
 MAX_DELAY_STEPS = 2**15
+MAX_REFRACTORY_STEPS = 2**15 - 1
 CUT = " (a normal distribution is cut at six standard deviations)"
 
 
@@ -203,6 +204,9 @@ def _times(e: Experiment) -> Iterator[Problem]:
     for key, tau in _time_constants(e).items():
         if tau is not None and lowest(tau) < dt:
             yield Problem(key, f"{lowest(tau):g}", f"is below run.dt_ms = {dt:g}; lower dt_ms")
+    remedy = f"is above {MAX_REFRACTORY_STEPS} steps of run.dt_ms = {dt:g}; lower it"
+    yield from (Problem(f"neurons.{name}.refractory_ms", f"{neuron.refractory_ms:g}", remedy)
+                for name, neuron in e.neurons.items() if e.steps(neuron.refractory_ms) > MAX_REFRACTORY_STEPS)
     for name, p in e.projections.items():
         key = f"projections.{name}.delay_ms"
         if isinstance(p.delay_ms, Part) and lowest(p.delay_ms) < dt:

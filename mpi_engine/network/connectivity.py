@@ -1,9 +1,6 @@
-"""Connectivity: drawn for each target from a stream of its own, stored by source.
+"""Connectivity: who reaches whom on a rank, and what is drawn for each synapse from the ids of its two ends.
 
-A rank draws the synapses of its neurons and nobody else's, so that the network does not depend on the ranks. They are
-kept as rows, one a source, of ascending local targets: a presynaptic spike walks one row. Every target is drawn twice,
-to count and to fill, so that construction needs hardly more memory than the result. Weights
-and delays are drawn for each synapse from the ids of its two ends.
+A rank draws the synapses of its neurons and nobody else's, so that the network does not depend on the ranks.
 """
 
 from __future__ import annotations
@@ -17,12 +14,11 @@ from numpy.typing import NDArray
 
 from mpi_engine.compiled import kernel
 from mpi_engine.experiment import Distribution, Experiment
-from mpi_engine.network.drawing import BUFFER, draw_sources, find_candidates
+from mpi_engine.network.distinct import BUFFER, draw_distinct
+from mpi_engine.network.drawing import draw_independent, find_candidates
 from mpi_engine.network.partition import Partition
-from mpi_engine.network.streams import Key, Law, draw, law, mix64, philox, stream_key
-
-Targets = NDArray[np.uint16] | NDArray[np.int32]
-"""Local indices of targets, in two bytes where these suffice."""
+from mpi_engine.network.rows import Rows, count_onto, n_sources, piece, row_starts
+from mpi_engine.network.streams import Key, Law, draw, encrypt, law, mix64, stream_key
 
 
 @dataclass(frozen=True)
@@ -31,25 +27,22 @@ class Connectivity:
 
     Parameters
     ----------
-    row_start : ndarray of int64, shape (n_source + 1,)
-        Where each source's row begins.
-    targets : ndarray of uint16 or int32, shape (n_synapses,)
-        Local index of the target, ascending within a row.
+    rows : Rows
+        Whom each source reaches.
     in_degree : ndarray of int64, shape (n_local_target,)
         Synapses onto each of the rank's targets.
     first_target : int
         Id of the rank's first target.
     """
 
-    row_start: NDArray[np.int64]
-    targets: Targets
+    rows: Rows
     in_degree: NDArray[np.int64]
     first_target: int
 
     @property
     def out_degree(self) -> NDArray[np.int64]:
         """Synapses from each source onto the rank's targets, shape (n_source,)."""
-        return np.diff(self.row_start)
+        return np.diff(row_starts(self.rows)).astype(np.int64)
 
 
 def connect(experiment: Experiment, projection: str, partition: Partition, rank: int) -> Connectivity:
@@ -71,34 +64,29 @@ def connect(experiment: Experiment, projection: str, partition: Partition, rank:
     Connectivity
     """
     first, last = partition.span(experiment.projections[projection].target, rank)
-    return _connect(experiment, projection, first, last, _index_dtype(last - first))
+    return _connect(experiment, projection, first, last, last - first)
 
 
 def connect_nobody(experiment: Experiment, projection: str, partition: Partition, rank: int) -> Connectivity:
     """Go through `connect` without a target: what it compiles is then compiled."""
     first, last = partition.span(experiment.projections[projection].target, rank)
-    return _connect(experiment, projection, first, first, _index_dtype(last - first))
+    return _connect(experiment, projection, first, first, last - first)
 
 
-def _connect(experiment: Experiment, projection: str, first: int, last: int, dtype: type[Any]) -> Connectivity:
+def _connect(experiment: Experiment, projection: str, first: int, last: int, n_local: int) -> Connectivity:
     candidates = find_candidates(experiment, projection, first, last)
-    row_start = np.zeros(experiment.sizes[experiment.projections[projection].source] + 1, np.int64)
+    independent = experiment.projections[projection].in_degree is None
+    draw_rows = draw_independent if independent else draw_distinct
+    rows = draw_rows(experiment, projection, candidates, first, n_local)
     in_degree = np.zeros(last - first, np.int64)
-    for ids, sources, ends in draw_sources(experiment, projection, candidates):
-        in_degree[ids - first] = np.diff(ends, prepend=0)
-        _count(sources, ends, row_start)
-    np.cumsum(row_start, out=row_start)
-    targets = np.empty(row_start[-1], dtype)
-    for ids, sources, ends in draw_sources(experiment, projection, candidates):
-        _fill(ids - first, sources, ends, row_start, targets)
-    _rewind(row_start)
-    return Connectivity(row_start, targets, in_degree, first)
+    count_onto(rows, in_degree)
+    return Connectivity(rows, in_degree, first)
 
 
 def draw_for_synapses(
     value: float | Distribution,
     key: Key,
-    rows: Connectivity,
+    drawn: Connectivity,
     convert: Callable[[NDArray[np.float64]], NDArray[Any]],
     dtype: Any,
 ) -> NDArray[Any]:
@@ -110,7 +98,7 @@ def draw_for_synapses(
         What is drawn from.
     key : Key
         The stream.
-    rows : Connectivity
+    drawn : Connectivity
         The synapses.
     convert : callable
         Makes of drawn numbers what is kept.
@@ -121,91 +109,66 @@ def draw_for_synapses(
     -------
     ndarray, shape (n_synapses,)
     """
-    kept, drawn = np.empty(rows.targets.size, dtype), np.empty(BUFFER)
+    kept, values, words = np.empty(drawn.rows.targets.size, dtype), np.empty(BUFFER), np.empty((4, 64), np.uint32)
     for begin in range(0, kept.size or 1, BUFFER):     # at least once, so that it is compiled
-        some = drawn[: kept.size - begin]
-        _draw_run(law(value), key, rows.row_start, rows.targets, rows.first_target, begin, some)
+        some = values[: kept.size - begin]
+        _draw_run(law(value), key, drawn.rows, drawn.first_target, begin, words, some)
         kept[begin : begin + BUFFER] = convert(some)
     return kept
 
 
-def synapse_hashes(experiment: Experiment, projection: str, rows: Connectivity, first_target: int,
-                   count: int) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+def synapse_hashes(
+    experiment: Experiment, projection: str, drawn: Connectivity, count: int
+) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Find this rank's synapses with the smallest hashes: its share of a random sample.
 
     Returns
     -------
     hashes, sources, targets, positions : ndarray, shape (min(count, n_synapses),)
-        In ascending order of the hash; targets are ids within the population, positions index `rows.targets`.
+        In ascending order of the hash; targets are ids within the population, positions index `Rows.targets`.
     """
     key = stream_key(experiment.seed.state, "synapse sample", projection)
-    count = min(count, rows.targets.size)
+    count = min(count, drawn.rows.targets.size)
     hashes = np.full(count, np.iinfo(np.uint64).max, np.uint64)
     sources, targets, positions = (np.full(count, -1, np.int64) for _ in range(3))
     if count:
-        _smallest_hashes(key, rows.row_start, rows.targets, first_target, hashes, sources, targets, positions)
+        _smallest_hashes(key, drawn.rows, drawn.first_target, hashes, sources, targets, positions)
     return hashes, sources, targets, positions
 
 
-def _index_dtype(n_local: int) -> type[np.uint16] | type[np.int32]:
-    return np.uint16 if n_local <= 2**16 else np.int32
-
-
 @kernel
-def _count(sources: NDArray[np.int32], ends: NDArray[np.int64], row_start: NDArray[np.int64]) -> None:
-    """Add to each row's length, kept in the place where the next row will start."""
-    for k in range(ends[-1] if ends.size else 0):
-        row_start[sources[k] + 1] += 1
-
-
-@kernel
-def _fill(local: NDArray[np.int64], sources: NDArray[np.int32], ends: NDArray[np.int64],
-          row_start: NDArray[np.int64], targets: Targets) -> None:
-    """Append targets to the rows of their sources; each row's start moves on to where the next target goes."""
-    begin = 0
-    for i in range(ends.size):
-        target = local[i]
-        for k in range(begin, ends[i]):
-            row = sources[k]
-            targets[row_start[row]] = target
-            row_start[row] += 1
-        begin = ends[i]
-
-
-@kernel
-def _rewind(row_start: NDArray[np.int64]) -> None:
-    """Move every row's start back by one row: filling has moved it to the row's end."""
-    for source in range(row_start.size - 1, 0, -1):
-        row_start[source] = row_start[source - 1]
-    row_start[0] = 0
-
-
-@kernel
-def _draw_run(law: Law, key: Key, row_start: NDArray[np.int64], targets: Targets, first_target: int, begin: int,
+def _draw_run(law: Law, key: Key, rows: Rows, first_target: int, begin: int, words: NDArray[np.uint32],
               values: NDArray[np.float64]) -> None:
-    """Draw numbers for a run of synapses."""
-    source = np.searchsorted(row_start, begin, side="right") - 1
-    for i in range(values.size):
-        while row_start[source + 1] <= begin + i:
-            source += 1
-        high, low, _, _ = philox(key, source, first_target + targets[begin + i], 0, 0)
-        values[i] = draw(law, high, low)
+    """Draw numbers for a run of synapses; `words`, shape (4, n), is room for as many at a time."""
+    place = np.searchsorted(rows.starts, begin, side="right") - 1
+    for some in range(0, values.size, words.shape[1]):
+        n = min(words.shape[1], values.size - some)
+        words[2:] = 0
+        for i in range(n):
+            while rows.starts[place + 1] <= begin + some + i:
+                place += 1
+            words[0, i] = place // rows.blocks[0]
+            words[1, i] = first_target + place % rows.blocks[0] * rows.blocks[1] + rows.targets[begin + some + i]
+        encrypt(key, words)
+        for i in range(n):
+            values[some + i] = draw(law, words[0, i], words[1, i])
 
 
 @kernel
-def _smallest_hashes(key: Key, row_start: NDArray[np.int64], targets: Targets, first_target: int,
-                     hashes: NDArray[np.uint64], sources: NDArray[np.int64], chosen: NDArray[np.int64],
-                     positions: NDArray[np.int64]) -> None:
+def _smallest_hashes(key: Key, rows: Rows, first_target: int, hashes: NDArray[np.uint64], sources: NDArray[np.int64],
+                     chosen: NDArray[np.int64], positions: NDArray[np.int64]) -> None:
     last = hashes.size - 1
-    for source in range(row_start.size - 1):
-        for k in range(row_start[source], row_start[source + 1]):
-            target = first_target + targets[k]
-            value = mix64(key, source, target)
-            if value >= hashes[last]:
-                continue
-            slot = last
-            while slot > 0 and hashes[slot - 1] > value:
-                hashes[slot], sources[slot] = hashes[slot - 1], sources[slot - 1]
-                chosen[slot], positions[slot] = chosen[slot - 1], positions[slot - 1]
-                slot -= 1
-            hashes[slot], sources[slot], chosen[slot], positions[slot] = value, source, target, k
+    for source in range(n_sources(rows)):
+        for block in range(rows.blocks[0]):
+            begin, end, first = piece(rows, source, block)
+            for k in range(begin, end):
+                target = first_target + first + rows.targets[k]
+                value = mix64(key, source, target)
+                if value >= hashes[last]:
+                    continue
+                slot = last
+                while slot > 0 and hashes[slot - 1] > value:
+                    hashes[slot], sources[slot] = hashes[slot - 1], sources[slot - 1]
+                    chosen[slot], positions[slot] = chosen[slot - 1], positions[slot - 1]
+                    slot -= 1
+                hashes[slot], sources[slot], chosen[slot], positions[slot] = value, source, target, k

@@ -16,7 +16,7 @@ from numba import types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import part
+from mpi_engine.compiled import inlined, part
 from mpi_engine.network.ranks import Ranks
 
 
@@ -34,7 +34,7 @@ class Exchange(NamedTuple):
     outbox : ndarray of int32
         The message: status, counts, ids.
     inbox : ndarray of int32
-        The messages of all ranks.
+        The messages of all ranks; on one rank the same memory as the message.
     offsets : ndarray of int64, shape (n_populations + 1,)
         Where each population begins in `fired`.
     fired : ndarray of int32
@@ -69,12 +69,13 @@ def make_exchange(ranks: Ranks, n_populations: int, most_spikes: int) -> Exchang
     header = 1 + n_populations
     longest = header + ranks.maximum(most_spikes)
     first_round = min(longest, header + FIRST_ROUND_WORDS)
+    outbox = np.zeros(longest, np.int32)
     return Exchange(
         mpi=ranks.handles(),
         shape=np.array([ranks.size, n_populations, first_round], np.int64),
         status=np.zeros(1, np.int32),
-        outbox=np.zeros(longest, np.int32),
-        inbox=np.zeros(longest * ranks.size, np.int32),
+        outbox=outbox,
+        inbox=np.zeros(longest * ranks.size, np.int32) if ranks.size > 1 else outbox,
         offsets=np.zeros(n_populations + 1, np.int64),
         fired=np.zeros(longest * ranks.size, np.int32),
     )
@@ -97,14 +98,11 @@ def call_allgather(_context: Any, address: Any, send: Any, receive: Any, count: 
 
 @part
 def _allgather(x: Exchange, n_words: int) -> None:
-    if x.shape[0] == 1:
-        for word in range(n_words):
-            x.inbox[word] = x.outbox[word]
-    else:
+    if x.shape[0] > 1:
         call_allgather(x.mpi[0], x.outbox.ctypes.data, x.inbox.ctypes.data, np.int32(n_words), x.mpi[1], x.mpi[2])
 
 
-@part
+@inlined
 def exchange(x: Exchange) -> int:
     """Collective. Send this rank's message, and unpack everyone's into `x.fired` and `x.offsets`.
 

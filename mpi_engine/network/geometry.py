@@ -25,7 +25,7 @@ class Places(NamedTuple):
     gaussian : bool
         Which profile; see `mpi_engine.experiment.Profile`.
     width : float
-        Its width.
+        Its width; zero if distance does not matter.
     """
 
     sources: NDArray[np.float64]
@@ -52,11 +52,11 @@ def positions(experiment: Experiment, population: str) -> NDArray[np.float64]:
     return places
 
 
-def places_of(experiment: Experiment, projection: str) -> Places | None:
-    """Find the positions that matter to a projection: None if distance does not."""
+def places_of(experiment: Experiment, projection: str) -> Places:
+    """Find the positions that matter to a projection."""
     p = experiment.projections[projection]
     if p.profile is None:
-        return None
+        return Places(np.empty((0, 2)), np.empty((0, 2)), closed=False, gaussian=False, width=0.0)
     return Places(
         sources=positions(experiment, p.source),
         targets=positions(experiment, p.target),
@@ -84,32 +84,9 @@ def _distance(here: NDArray[np.float64], there: NDArray[np.float64], closed: boo
     return np.sqrt(square)
 
 
-@kernel
-def thin(key: Key, places: Places, ids: NDArray[np.int64], sources: NDArray[np.int32], ends: NDArray[np.int64]) -> None:
-    """Keep each drawn connection with the probability that belongs to its distance.
-
-    Parameters
-    ----------
-    key : Key
-        The stream.
-    places : Places
-        Positions and profile.
-    ids : ndarray of int64, shape (n,)
-        The targets.
-    sources : ndarray of int32
-        Their sources, one target after the other; what is kept moves to the front.
-    ends : ndarray of int64, shape (n,)
-        Where each target's sources end; set to where they end now.
-    """
-    begin = kept = 0
-    for i in range(ids.size):
-        target = ids[i]
-        for k in range(begin, ends[i]):
-            source = sources[k]
-            d = _distance(places.sources[source], places.targets[target], places.closed) / places.width
-            word, _, _, _ = philox(key, source, target, 0, 0)
-            if uniform(word) < exp(-0.5 * d * d if places.gaussian else -d):
-                sources[kept] = source
-                kept += 1
-        begin = ends[i]
-        ends[i] = kept
+@part
+def is_near(key: Key, places: Places, source: int, target: int) -> bool:
+    """Draw whether two neurons are near enough: with the probability that belongs to their distance."""
+    d = _distance(places.sources[source], places.targets[target], places.closed) / places.width
+    word, _, _, _ = philox(key, source, target, 0, 0)
+    return uniform(word) < exp(-0.5 * d * d if places.gaussian else -d)

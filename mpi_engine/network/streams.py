@@ -16,8 +16,11 @@ from mpi_engine.compiled import kernel, part
 from mpi_engine.experiment import Distribution, Lognormal, Normal, Uniform
 from mpi_engine.network.mathematics import exp, normal_quantile
 
-VERSION = 1
+VERSION = 2
 """Raised whenever the same experiment would draw other numbers than before."""
+
+_SALT = "1"
+"""Of all keys; a stream keeps its numbers when others change."""
 
 Key = tuple[np.uint32, np.uint32]
 
@@ -37,7 +40,7 @@ def stream_key(seed: int, *names: str) -> Key:
     *names : str
         What the stream is for.
     """
-    digest = hashlib.sha256("/".join((str(VERSION), str(seed), *names)).encode()).digest()
+    digest = hashlib.sha256("/".join((_SALT, str(seed), *names)).encode()).digest()
     return np.uint32(int.from_bytes(digest[:4], "little")), np.uint32(int.from_bytes(digest[4:8], "little"))
 
 
@@ -47,17 +50,21 @@ def philox(key: Key, c0: Word, c1: Word, c2: Word, c3: Word) -> tuple[Word, Word
     k0, k1 = key
     c0, c1, c2, c3 = _u(c0), _u(c1), _u(c2), _u(c3)
     for _ in range(10):
-        left = np.uint64(0xD2511F53) * np.uint64(c0)
-        right = np.uint64(0xCD9E8D57) * np.uint64(c2)
-        c0, c1, c2, c3 = (
-            _u(_u(right >> np.uint64(32)) ^ c1 ^ k0),
-            _u(right),
-            _u(_u(left >> np.uint64(32)) ^ c3 ^ k1),
-            _u(left),
-        )
-        k0 = _u(k0 + _u(0x9E3779B9))
-        k1 = _u(k1 + _u(0xBB67AE85))
+        c0, c1, c2, c3 = _round(k0, k1, c0, c1, c2, c3)
+        k0, k1 = _next_key(k0, k1)
     return c0, c1, c2, c3
+
+
+@part
+def _round(k0: Word, k1: Word, c0: Word, c1: Word, c2: Word, c3: Word) -> tuple[Word, Word, Word, Word]:
+    left, right = np.uint64(0xD2511F53) * np.uint64(c0), np.uint64(0xCD9E8D57) * np.uint64(c2)
+    high_left, high_right = _u(left >> np.uint64(32)), _u(right >> np.uint64(32))
+    return _u(high_right ^ c1 ^ k0), _u(right), _u(high_left ^ c3 ^ k1), _u(left)
+
+
+@part
+def _next_key(k0: Word, k1: Word) -> tuple[Word, Word]:
+    return _u(k0 + _u(0x9E3779B9)), _u(k1 + _u(0xBB67AE85))
 
 
 @part
@@ -74,14 +81,23 @@ def uniform53(high: Word, low: Word) -> float:
 
 
 @part
-def fill_words(key: Key, identity: int, first: int, words: NDArray[np.uint32]) -> None:
-    """Fill an array, a multiple of four long, with the words of one id from counter `first` on."""
-    for block in range(words.size // 4):
-        a, b, c, d = philox(key, identity, first + block, 0, 0)
-        words[4 * block] = a
-        words[4 * block + 1] = b
-        words[4 * block + 2] = c
-        words[4 * block + 3] = d
+def fill_words(key: Key, identity: int, other: int, first: int, words: NDArray[np.uint32]) -> None:
+    """Fill an array, shape (4, n), with the words that belong to a pair of ids, from counter `first` on."""
+    a, b, c, d = words[0], words[1], words[2], words[3]
+    for i in range(a.size):
+        a[i], b[i], c[i], d[i] = _u(identity), _u(first + i), _u(other), _u(0)
+    encrypt(key, words)
+
+
+@part
+def encrypt(key: Key, counters: NDArray[np.uint32]) -> None:
+    """Encrypt counters, shape (4, n), as `philox` does each: round by round, so that they go side by side."""
+    a, b, c, d = counters[0], counters[1], counters[2], counters[3]
+    k0, k1 = key
+    for _ in range(10):
+        for i in range(a.size):
+            a[i], b[i], c[i], d[i] = _round(k0, k1, a[i], b[i], c[i], d[i])
+        k0, k1 = _next_key(k0, k1)
 
 
 @part

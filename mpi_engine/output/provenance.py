@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from mpi_engine.experiment import Experiment
-from mpi_engine.output.layout import PROVENANCE, Record, number, text
+from mpi_engine.output.layout import PROVENANCE, Record, common, number, text
 from mpi_engine.output.writers import Writer
 
 _PACKAGES = ("numpy", "numba", "llvmlite", "h5py", "mpi4py")
@@ -29,6 +30,7 @@ def provenance(
     timings_s: Mapping[str, float],
     random_streams: int,
     parent: Mapping[str, Any] | None = None,
+    measured: Mapping[str, float] | None = None,
 ) -> list[Record]:
     """Collective. Describe the run until now.
 
@@ -46,6 +48,9 @@ def provenance(
         Version of the random streams.
     parent : mapping, optional
         For a branch: path and hash of the run that it comes from, and the step.
+    measured : mapping, optional
+        What this rank measured, by name: the same names on every rank, which end on the unit
+        or are in a group that does.
 
     Returns
     -------
@@ -54,6 +59,7 @@ def provenance(
     """
     hosts = writer.allgather(socket.gethostname())
     texts, numbers = writer.on_root(lambda: (_texts(experiment, writer, started), dict(timings_s)))
+    of_ranks = writer.allgather(dict(measured or {}))
     mine = writer.rank == 0
     return [
         text(f"{PROVENANCE}/hosts", hosts, mine),
@@ -63,6 +69,8 @@ def provenance(
         *(text(f"{PROVENANCE}/{name}", words, mine) for name, words in texts.items()),
         *(text(f"{PROVENANCE}/parent/{name}", str(value), mine) for name, value in (parent or {}).items()),
         *(number(f"{PROVENANCE}/timings_s/{name}", float(seconds), mine, "s") for name, seconds in numbers.items()),
+        *(common(f"{PROVENANCE}/{name}", np.array([rank[name] for rank in of_ranks]), mine, grows=False)
+          for name in of_ranks[0]),
     ]
 
 
@@ -72,7 +80,7 @@ def _texts(experiment: Experiment, writer: Writer, started: float) -> dict[str, 
         "hash": experiment.hash,
         "start": _time(started),
         "stop": _time(datetime.now(UTC).timestamp()),
-        "cpu": _cpu(),
+        "cpu": cpu_model(),
         "platform": platform.platform(),
         "writer": type(writer).__name__,
         "versions/steelyard": metadata.version("steelyard"),
@@ -92,7 +100,7 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
 
 
-def _cpu() -> str:
+def cpu_model() -> str:
     """Name the CPU as its maker does, where Linux tells."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

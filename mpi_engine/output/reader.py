@@ -16,7 +16,7 @@ from mpi_engine.experiment.problems import suggest
 from mpi_engine.output.checkpoints import checkpoints, find_misfit
 from mpi_engine.output.integrity import RunError
 from mpi_engine.output.layout import JOINT, NETWORK, PROVENANCE, RATES, REPORT, SPIKES, STATISTICS, TRACES, WEIGHTS
-from mpi_engine.output.recorded import Degrees, Moments, Rates, Spikes, Statistics, Traces, Weights
+from mpi_engine.output.recorded import Degrees, Moments, Rates, Spikes, Statistics, TimeSplit, Traces, Weights
 from mpi_engine.output.sealed import RUN_FILE, Contents, Sealed, find_damage, sealed_segments
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "RunReader",
     "Spikes",
     "Statistics",
+    "TimeSplit",
     "Traces",
     "Weights",
     "open_run",
@@ -164,6 +165,20 @@ class RunReader:
         _, columns = self._columns(f"{NETWORK}/{projection}", f"degrees of {projection}", "run again")
         return Degrees(**columns)
 
+    def time_split(self) -> TimeSplit:
+        """Read where the time of the run went; of its last part, if it was stopped and resumed."""
+        made = self.provenance
+        if "time_split_s" not in made:
+            raise RunError(f"{self.path}: has no time split, which is written as a run finishes; wait, or run again")
+        return TimeSplit(
+            {name: np.array(seconds) for name, seconds in made["time_split_s"].items()},
+            float(made["simulated_ms"][0]),
+            float(made["timings_s"]["build"]),
+            float(made["timings_s"]["compile"]),
+            np.array(made["cpu_s"]),
+            np.array(made["peak_memory_mb"]),
+        )
+
     def verify(self) -> list[str]:
         """Compare all files with their manifests; a line a problem, empty if everything is as it was written."""
         files = self._files()
@@ -259,7 +274,7 @@ def _read_provenance(sealed: Sealed) -> dict[str, Any]:
         for group in groups:
             branch = branch.setdefault(group, {})
         value = values.tolist()
-        branch[name] = [v.decode() for v in value] if isinstance(value, list) else _decoded(value)
+        branch[name] = [_decoded(v) for v in value] if isinstance(value, list) else _decoded(value)
     return found
 
 

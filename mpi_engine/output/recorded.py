@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -175,3 +176,47 @@ class Degrees:
 
     in_degree: Integers
     out_degree: Integers
+
+
+@dataclass(frozen=True, repr=False)
+class TimeSplit:
+    """Where the time of a run on P ranks went, since it began or was resumed last.
+
+    Parameters
+    ----------
+    seconds : dict of str to ndarray of float, shape (P,)
+        Wall time by part [s]: stimulus (input spikes and currents), integrate, exchange (and the wait for others),
+        deliver, learn (with the delivery through what learns), record, write, checkpoint, and other, such as health
+        checks. A compiled block is timed as a whole, and divided by what was measured in some of its steps.
+    simulated_ms : float
+        Biological time that was simulated meanwhile [ms].
+    build_s, compile_s : float
+        Wall time before the first step, on rank 0 [s]: of drawing the network, and of compiling or loading the step.
+    cpu_s : ndarray of float, shape (P,)
+        Processor time of the steps [s], of all threads; neither of writing nor of checkpoints.
+    peak_memory_mb : ndarray of float, shape (P,)
+        Most memory that was resident [10^6 bytes].
+    """
+
+    seconds: dict[str, Floats]
+    simulated_ms: float
+    build_s: float
+    compile_s: float
+    cpu_s: Floats
+    peak_memory_mb: Floats
+
+    @property
+    def n_ranks(self) -> int:
+        """P."""
+        return self.cpu_s.size
+
+    def __str__(self) -> str:
+        """Tell the shares of the parts, the largest first."""
+        return tell_shares(self.seconds)
+
+
+def tell_shares(seconds: Mapping[str, ArrayLike]) -> str:
+    """Tell what share of the time of all ranks each part has, the largest first; arguments as of `TimeSplit`."""
+    total = {name: float(np.sum(times)) for name, times in seconds.items()}
+    shares = sorted(((part / sum(total.values()), name) for name, part in total.items()), reverse=True)
+    return ", ".join(f"{name} {100 * share:.1f} %" for share, name in shares)

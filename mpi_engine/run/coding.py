@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.dynamics.basis import compile_basis, draw_dense, draw_units
-from mpi_engine.dynamics.coding import Code, Neurons, Scratch, block
+from mpi_engine.dynamics.coding import LAPS, Code, Neurons, Scratch, block
 from mpi_engine.dynamics.conditions import compile_conditions
 from mpi_engine.dynamics.decoders import compile_draws, draw_decoder, draw_weights, find_dead
 from mpi_engine.dynamics.recorders import SpikeRecord
 from mpi_engine.dynamics.signals import Course
-from mpi_engine.dynamics.slow import UNHEALTHY, Basis
+from mpi_engine.dynamics.slow import ROWS, UNHEALTHY, Basis, at_cache_line
+from mpi_engine.dynamics.stopwatch import Stopwatch
 from mpi_engine.dynamics.teaching import TeacherError, Teaching
 from mpi_engine.experiment import ExperimentError, Problem
 from mpi_engine.experiment.coding import BASIS, NEURONS, CodingExperiment, Stage
@@ -68,6 +69,7 @@ class CodingSimulation(Stepping):
                         "seeds", e.network.size, self.ranks.size)
         self.step = 0
         self.progress = np.zeros(2, np.int64)
+        self.stopwatch = Stopwatch(LAPS)
         self._key = stream_key(e.seed.noise, "coding noise")
         self._window_began = (0, 0)
         self._warned: set[int] = set()
@@ -143,22 +145,23 @@ class CodingSimulation(Stepping):
         self._first_unit, end = (0, 0) if is_exact else (begin, end)
         n_units, n_neurons = end - self._first_unit, self._last - self._first if by_synapse else 0
         A, offset, mixing = self.units
-        if not len(mixing):
-            A, offset = A[self._first_unit : end], offset[self._first_unit : end]
+        functions = slice(0 if len(mixing) else self._first_unit, end)
+        A, offset = A[functions], offset[functions]
         dense = np.zeros((0, n_units))
         if e.network.basis.kind == "dense":
             dense = draw_dense(e, A, self.vectors, self._first_unit)
         weights, exists = np.zeros((0, 0)), np.zeros((0, 0))
         if by_synapse:
             weights, exists = draw_weights(e, self.vectors, self._first, self._last)
-        bent = np.zeros(len(offset))
+        padding = -len(offset) % ROWS if len(mixing) else 0
+        bent = np.zeros(len(offset) + padding)
         return Basis(
             A=np.ascontiguousarray(A.T),
             dense=dense,
             u=np.zeros(len(offset)),
             offset=offset,
             bent=bent,
-            mixing=np.ascontiguousarray(mixing[self._first_unit : end].T),
+            mixing=at_cache_line(np.pad(mixing[self._first_unit : end, functions].T, ((0, padding), (0, 0)))),
             psi=np.zeros(n_units) if len(mixing) else bent,
             theta=np.zeros((0 if by_synapse else e.n_dimensions, n_units)),
             weights=weights,
@@ -220,14 +223,17 @@ class CodingSimulation(Stepping):
         """
         status = 0
         while self.step < last and status == 0 and not self.is_full:
-            self._prepare()
+            with self.stopwatch.phase("stimulus"):
+                self._prepare()
             end = min(last, self.course.until, self._room_until, *self._next_events())
             begin = self.step
-            self.step, status = self._call_block(end)
+            with self.stopwatch.block():
+                self.step, status = self._call_block(end)
             self.weights.visit(begin, self.step, self.course.window)
             if self.step == self.course.until:
                 self._warn_of_saturation(self.course.stage)
-            self._note_events()
+            with self.stopwatch.phase("record"):
+                self._note_events()
         self._x[:], self._noise[:] = self.course.state_at(self.step)
         if status & UNHEALTHY:
             time_ms, limit = self.step * self.experiment.run.dt_ms, self.exchange.limit[0]
@@ -248,7 +254,7 @@ class CodingSimulation(Stepping):
         spikes = self.spikes.records.get(NEURONS, _NO_SPIKES)
         step, status = block(
             self.step + 1, end, self._key, self.code, self.neurons, self.basis, self.course.window, self.exchange,
-            self._scratch, self.states.samples, self.currents.chosen, spikes, self.progress,
+            self._scratch, self.states.samples, self.currents.chosen, spikes, self.progress, self.stopwatch.laps,
         )
         return int(step), int(status)
 

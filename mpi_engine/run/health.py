@@ -176,8 +176,8 @@ class Health:
         return None
 
     def _find_in_memory(self) -> Finding | None:
-        limit_gb, used_gb = self._experiment.health.max_memory_gb, psutil.Process().memory_info().rss / 1e9
-        if limit_gb is None or used_gb <= limit_gb:
+        limit_gb = self._experiment.health.max_memory_gb
+        if limit_gb is None or (used_gb := psutil.Process().memory_info().rss / 1e9) <= limit_gb:
             return None
         rank = self._simulation.ranks.rank
         words = f"the memory of rank {rank} is {used_gb:.3f} GB, above health.max_memory_gb = {limit_gb:g}"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import resource
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,11 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 from mpi_engine.compiled import build
-from mpi_engine.experiment import Experiment, find_warnings
+from mpi_engine.dynamics.stopwatch import Timings
+from mpi_engine.experiment import Experiment, ExperimentError, find_warnings
 from mpi_engine.network.ranks import Ranks
 from mpi_engine.network.streams import VERSION
 from mpi_engine.output.checkpoints import Checkpoint, write_checkpoint
 from mpi_engine.output.provenance import provenance
+from mpi_engine.output.recorded import tell_shares
 from mpi_engine.output.segments import consolidate, seal
 from mpi_engine.output.writers import Writer, choose_writer
 from mpi_engine.run.directory import RunDirectory, read_parent
@@ -28,19 +32,6 @@ from mpi_engine.run.watcher import CHECKPOINT, STOP, WATCHDOG_S, Watcher
 WriterName = Literal["parallel", "gather"]
 
 log = logging.getLogger("steelyard")
-
-
-class Timings(dict[str, float]):
-    """Seconds spent, by phase."""
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Add the time of a block to a phase."""
-        begin = time.monotonic()
-        try:
-            yield
-        finally:
-            self[name] = self.get(name, 0.0) + time.monotonic() - begin
 
 
 def run(
@@ -159,7 +150,8 @@ class Job:
     ) -> None:
         self._experiment, self._directory, self._ranks = experiment, directory, ranks
         self._writer, self._watcher = writer, watcher
-        self._timings, self._started = Timings(), time.time()
+        self._timings, self._started, self._simulated_ms = Timings(), time.time(), 0.0
+        self._split: dict[str, float] = {}
 
     def go_on(self, checkpoint: Checkpoint | None) -> Path | None:
         """Collective. Run to the end, from a checkpoint or from the first step; return as `run` does."""
@@ -181,7 +173,9 @@ class Job:
         """Collective. Make the one file of all segments, if it is not there."""
         self._watcher.enter("finishing")
         parent = self._writer.on_root(lambda: read_parent(self._directory))
-        records = provenance(self._writer, self._experiment, self._started, self._timings, VERSION, parent)
+        records = provenance(
+            self._writer, self._experiment, self._started, self._timings, VERSION, parent, self._measured()
+        )
         path = consolidate(self._writer, self._directory, records)
         log.info("finished: %s", path)
         self._watcher.enter("done")
@@ -220,15 +214,20 @@ class Job:
         return simulation
 
     def _advance_in_health(self, simulation: Stepping) -> None:
-        """Collective. Advance; where the state is unhealthy, save it beside the last checkpoint, which stays."""
+        """Collective. Advance; seal what was recorded before an end that nobody asked for.
+
+        Where the state is unhealthy, it is saved beside the last checkpoint, which stays.
+        """
         try:
             self._advance(simulation)
-        except UnhealthyError as verdict:
-            if self._ranks.is_first:     # before the state, for which a full disk may have no room
+        except (ExperimentError, UnhealthyError) as verdict:
+            # before the state, for which a full disk may have no room
+            if isinstance(verdict, UnhealthyError) and self._ranks.is_first:
                 log.error("%s", verdict)
             if self._unsealed_from < simulation.step:
                 self._seal(simulation)
-            write_dump(self._writer, self._directory, simulation, verdict)
+            if isinstance(verdict, UnhealthyError):
+                write_dump(self._writer, self._directory, simulation, verdict)
             raise
 
     def _advance(self, simulation: Stepping) -> None:
@@ -240,6 +239,7 @@ class Job:
         segment = e.steps(e.recording.segment_ms)
         every = e.steps(e.run.checkpoint_every_ms) if e.run.checkpoint_every_ms else e.n_steps
         self._unsealed_from, status = simulation.step, 0
+        simulation.stopwatch.clear()     # of what was made ready before the first step
         while simulation.step < e.n_steps and not status & STOP:
             first = simulation.step
             edges = [(first // length + 1) * length for length in (segment, every)]
@@ -250,9 +250,31 @@ class Job:
             if status & (STOP | CHECKPOINT) or simulation.step % every == 0 or simulation.step == e.n_steps:
                 self._health.check_all()
                 self._checkpoint(simulation)
-        done_s = (simulation.step - first_of_all) * e.run.dt_ms * 1e-3
-        log.info("ran %.1f s in %.1f s (%.2f biological seconds a second), written in %.1f s", done_s,
-                 self._timings["run"], done_s / self._timings["run"], self._timings["write"])
+        self._simulated_ms = (simulation.step - first_of_all) * e.run.dt_ms
+        self._split = self._split_time(simulation)
+        done_s, ran_s = self._simulated_ms * 1e-3, self._timings["run"]
+        log.info("ran %.1f s in %.1f s (%.2f biological seconds a second), written in %.1f s", done_s, ran_s,
+                 done_s / ran_s, self._timings["write"])
+        splits = self._ranks.gather(self._split)
+        log.info("time: %s", tell_shares({name: [split[name] for split in splits] for name in self._split}))
+
+    def _split_time(self, simulation: Stepping) -> dict[str, float]:
+        """Wall time of the run until now on this rank [s], by part; what no other part has is "other"."""
+        split, timings = simulation.stopwatch.split(), self._timings
+        split["other"] = max(timings["run"] - sum(split.values()), 0.0)
+        return split | {name: timings[name] for name in ("write", "checkpoint") if name in timings}
+
+    def _measured(self) -> dict[str, float]:
+        """What this rank spent since the run began, or was resumed; nothing if no step was left to do."""
+        if not self._split:
+            return {}
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return {
+            **{f"time_split_s/{name}": seconds for name, seconds in self._split.items()},
+            "cpu_s": self._timings.cpu_s["run"],
+            "peak_memory_mb": peak * 1e-6,
+            "simulated_ms": self._simulated_ms,
+        }
 
     def _seal(self, simulation: Stepping) -> None:
         """Collective. Seal what was recorded since the last segment."""

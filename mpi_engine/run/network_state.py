@@ -66,7 +66,8 @@ def _synapses(simulation: Simulation) -> Iterator[Variable]:
         if isinstance(projection, PlasticProjection):
             counts = simulation.ranks.gather(projection.weights.size)
             place = (sum(counts[:rank]), sum(counts))
-            yield Synapses(f"{group}/weights", projection.weights, *place, name, projection)
+            drawn = simulation.drawn[name]
+            yield Synapses(f"{group}/weights", projection.weights, *place, name, drawn.rows, drawn.in_degree)
             yield Common.of(f"{group}/epoch", projection.epoch, simulation.ranks)
 
 

@@ -14,7 +14,9 @@ from mpi_engine.dynamics.currents import Drive
 from mpi_engine.dynamics.neurons import Population, make_population
 from mpi_engine.dynamics.plasticity import make_history, make_postsynaptic_trace, make_presynaptic_trace
 from mpi_engine.dynamics.stimulus import make_trains
-from mpi_engine.dynamics.synapses import AnyProjection, PlasticProjection, make_projection, normalise, sum_weights
+from mpi_engine.dynamics.stopwatch import Stopwatch
+from mpi_engine.dynamics.synapses import AnyProjection, PlasticProjection, make_projection
+from mpi_engine.dynamics.weights import normalise, sum_weights
 from mpi_engine.experiment import Experiment, Normalisation
 from mpi_engine.network.connectivity import connect, connect_nobody
 from mpi_engine.network.exchange import Exchange, make_exchange
@@ -51,6 +53,7 @@ class Simulation(Stepping):
         self.partition = partition or Partition.even(experiment.sizes, self.ranks.size)
         self.step = self.recorded = 0
         self.plan = Plan(experiment)
+        self.stopwatch = Stopwatch(self.plan.laps)
         self.ranks.one_per_node_first(self._compile_construction)
         self._build_network()
         self._build_recorders()
@@ -60,17 +63,17 @@ class Simulation(Stepping):
     def _compile_construction(self) -> None:
         """Load the kernels that draw the network, compiled if they are not in the cache."""
         for name in self.experiment.projections:
-            rows = connect_nobody(self.experiment, name, self.partition, self.ranks.rank)
-            make_projection(self.experiment, name, rows)
+            drawn = connect_nobody(self.experiment, name, self.partition, self.ranks.rank)
+            make_projection(self.experiment, name, drawn)
 
     def _build_network(self) -> None:
         e, rank = self.experiment, self.ranks.rank
         place = (self.partition, rank)
         self.populations: dict[str, Population] = {name: make_population(e, name, *place) for name in e.populations}
         self.drives = {name: Drive(e, name, *place, neurons) for name, neurons in self.populations.items()}
-        self.rows = {name: connect(e, name, *place) for name in e.projections}
+        self.drawn = {name: connect(e, name, *place) for name in e.projections}
         self.projections: dict[str, AnyProjection] = {
-            name: make_projection(e, name, rows) for name, rows in self.rows.items()
+            name: make_projection(e, name, drawn) for name, drawn in self.drawn.items()
         }
         learning = self.plan.learning
         self.pre = [make_presynaptic_trace(e, trace) for trace in learning.presynaptic]
@@ -97,7 +100,7 @@ class Simulation(Stepping):
         self.spikes = SpikeRecorder(e)
         self.neurons = NeuronRecorder(e, self.partition, self.ranks.rank)
         self.weights = {
-            name: WeightRecorder(e, name, self.rows[name], self.partition, self.ranks)
+            name: WeightRecorder(e, name, self.drawn[name], self.ranks)
             for name in (e.plastic if e.recording.weights else ())
         }
         self.progress = np.zeros(1 + len(e.sizes), np.int64)
@@ -110,7 +113,7 @@ class Simulation(Stepping):
     @property
     def n_synapses(self) -> int:
         """Collective. Number of synapses of the whole network."""
-        return sum(int(self.ranks.sum(rows.in_degree.sum(keepdims=True))[0]) for rows in self.rows.values())
+        return sum(int(self.ranks.sum(drawn.in_degree.sum(keepdims=True))[0]) for drawn in self.drawn.values())
 
     def compile(self) -> None:
         """Collective. Load the kernels, compiled by one rank a node if they are not in the cache.
@@ -198,11 +201,14 @@ class Simulation(Stepping):
         status = 0
         while self.step < last and status == 0 and not self.is_full:
             end = min([last, self.neurons.room_until, *self._next_events()])
-            ready = self._fill_trains(self.step + 2)
+            with self.stopwatch.phase("stimulus"):
+                ready = self._fill_trains(self.step + 2)
             end = min(end, ready - 1)
             arguments = self._arguments()
             self.ranks.meet("block")
-            self.step, status = self._kernels.block(self.step + 1, end, self.neurons.clock, self.exchange, *arguments)
+            begin, clock = self.step + 1, self.neurons.clock
+            with self.stopwatch.block():
+                self.step, status = self._kernels.block(begin, end, clock, self.exchange, *arguments)
             self._note_events()
         return status
 
@@ -239,12 +245,12 @@ class Simulation(Stepping):
         records = [*self.spikes.take(self.ranks), *self.neurons.take(self.ranks, self.step)]
         for recorder in self.weights.values():
             records += recorder.take(e.run.weight_dtype)
-        for name, rows in self.rows.items() if self.recorded == 0 else ():
+        for name, drawn in self.drawn.items() if self.recorded == 0 else ():
             target = e.projections[name].target
             first, _ = self.partition.span(target, self.ranks.rank)
-            out_degree = self.ranks.sum(rows.out_degree)
+            out_degree = self.ranks.sum(drawn.out_degree)
             size = e.populations[target].size
-            records += projection_layout.degrees(name, first, size, rows.in_degree, out_degree, self.ranks.is_first)
+            records += projection_layout.degrees(name, first, size, drawn.in_degree, out_degree, self.ranks.is_first)
         self.recorded = self.step
         return records
 
@@ -263,7 +269,8 @@ class Simulation(Stepping):
     def _named(self) -> dict[str, Any]:
         """What the kernels work on, as `Plan.arguments` names it."""
         named: dict[str, Any] = {
-            "spike_counts": self.neurons.spike_counts, "most_spikes": self.most_spikes, "progress": self.progress
+            "spike_counts": self.neurons.spike_counts, "most_spikes": self.most_spikes, "progress": self.progress,
+            "laps": self.stopwatch.laps,
         }
         parts: dict[str, Any] = {
             "neurons": self.populations,
@@ -303,9 +310,17 @@ class Simulation(Stepping):
         return [event for event in events if event is not None]
 
     def _note_events(self) -> None:
-        self.neurons.note(self.step)
-        for drive in self.drives.values():
-            drive.prepare(self.step)
+        with self.stopwatch.phase("record"):
+            self.neurons.note(self.step)
+        with self.stopwatch.phase("stimulus"):
+            for drive in self.drives.values():
+                drive.prepare(self.step)
+        with self.stopwatch.phase("learn"):
+            self._change_rules()
+        with self.stopwatch.phase("record"):
+            self._note_weights()
+
+    def _change_rules(self) -> None:
         for (name, _), interval in self._normalisations.items():
             if self.step and self.step % interval == 0:
                 self._normalise(name)
@@ -313,6 +328,8 @@ class Simulation(Stepping):
             for name in changed:
                 self._settle(name)
             self._set_rules()
+
+    def _note_weights(self) -> None:
         if self.experiment.recording.weights and self.weights:
             interval = self.experiment.steps(self.experiment.recording.weights.interval_ms)
             if self.step % interval == 0:

@@ -13,8 +13,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.dynamics.synapses import PlasticProjection, order_by_source, order_by_target
 from mpi_engine.network.ranks import Ranks
+from mpi_engine.network.rows import Rows, ends_of, order_by_source, order_by_target
 from mpi_engine.output.layout import Record
 
 Read = Callable[[str, int, int], NDArray[Any]]
@@ -94,28 +94,27 @@ class Synapses(Variable):
     """A number for each synapse of a projection, named: in memory by source, in the checkpoint by target."""
 
     name: str
-    projection: PlasticProjection
+    rows: Rows
+    in_degree: NDArray[np.int64]
 
     def ends(self, synapses: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Ids of the sources, and local indices of the targets, of synapses given by their places in memory."""
-        sources = np.searchsorted(self.projection.row_start, synapses, side="right") - 1
-        return sources, self.projection.targets[synapses].astype(np.int64)
+        return ends_of(self.rows, synapses)
 
     def give(self) -> NDArray[Any]:
         """Numbers of this rank's synapses, by target, then source."""
         rows = np.empty_like(self.values)
-        order_by_target(self.projection.targets, self._begins, self.values, rows)
+        order_by_target(self.rows, self._begins, self.values, rows)
         return rows
 
     def take(self, rows: NDArray[Any]) -> None:
         """Set the numbers to those given by target, then source."""
-        order_by_source(self.projection.targets, self._begins, rows, self.values)
+        order_by_source(self.rows, self._begins, rows, self.values)
 
     @property
     def _begins(self) -> NDArray[np.int64]:
         """Where the synapses onto each of the rank's targets begin, by target."""
-        in_degree = np.bincount(self.projection.targets, minlength=self.projection.arrivals.shape[1])
-        return np.cumsum(in_degree) - in_degree
+        return np.cumsum(self.in_degree) - self.in_degree
 
 
 def of_neurons(path: str, values: NDArray[Any], first: int, size: int) -> Variable:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mpi_engine.compiled import build
 from mpi_engine.dynamics.functions import find_what_does_not_compile
+from mpi_engine.dynamics.stopwatch import Stopwatch
 from mpi_engine.experiment import Experiment, ExperimentError
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import LaunchError, Ranks
@@ -35,6 +36,8 @@ class Stepping(ABC):
     exchange : named tuple
         The buffers of the step's collective. Its ``status``, shape (1,), is this rank's status word, which the next
         exchange carries to everyone; it may be set from another thread.
+    stopwatch : Stopwatch
+        Where the time of `advance` goes.
     state : list of Variable
         The whole dynamic state at the end of a step; what is learned may lag behind the spikes since: see `save`.
     """
@@ -45,6 +48,7 @@ class Stepping(ABC):
     step: int
     progress: NDArray[np.int64]
     exchange: Any
+    stopwatch: Stopwatch
     state: list[Variable]
 
     @property

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.dynamics.synapses import PlasticProjection, weight_sums
+from mpi_engine.dynamics.synapses import PlasticProjection
+from mpi_engine.dynamics.weights import weight_sums
 from mpi_engine.experiment import Experiment
 from mpi_engine.network.connectivity import Connectivity, synapse_hashes
-from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import Ranks
 from mpi_engine.output import projection_layout
 from mpi_engine.output.layout import Record
@@ -25,16 +25,14 @@ class WeightRecorder:
         What is recorded.
     name : str
         The projection.
-    rows : Connectivity
+    drawn : Connectivity
         This rank's synapses.
-    partition : Partition
-        Who has which neuron.
     ranks : Ranks
         Who takes part.
     """
 
     def __init__(
-        self, experiment: Experiment, name: str, rows: Connectivity, partition: Partition, ranks: Ranks
+        self, experiment: Experiment, name: str, drawn: Connectivity, ranks: Ranks
     ) -> None:
         recording = experiment.recording.weights
         assert recording is not None
@@ -45,16 +43,15 @@ class WeightRecorder:
         self._edges = np.sort(np.array(edges) * self._scale)
         self._unit = "1" if experiment.conducts(projection.synapse) else "mV"
         self._n_bins = recording.histogram_bins
-        self._n_local = rows.in_degree.size
-        self.synapses = int(ranks.sum(np.array([rows.targets.size]))[0])
-        first, _ = partition.span(projection.target, ranks.rank)
-        share = synapse_hashes(experiment, name, rows, first, recording.sample)
+        self._n_local = drawn.in_degree.size
+        self.synapses = int(ranks.sum(np.array([drawn.rows.targets.size]))[0])
+        share = synapse_hashes(experiment, name, drawn, recording.sample)
         hashes, sources, targets, self._positions = share
         order = np.argsort(ranks.concatenate(hashes), kind="stable")[: recording.sample]
         self._sample_source = ranks.concatenate(sources)[order]
         self._sample_target = ranks.concatenate(targets)[order]
         self._order = order
-        in_degree = ranks.concatenate(rows.in_degree)
+        in_degree = ranks.concatenate(drawn.in_degree)
         members = {part: experiment.members(part)[1] for part in recording.targets.get(name, ())}
         self._onto = {part: (ids, int(in_degree[ids].sum())) for part, ids in members.items()}
         self._records: list[tuple[Any, ...]] = []

@@ -9,8 +9,12 @@ from typing import Any
 import pytest
 import tomli_w
 
+from mpi_engine.experiment import load_experiment
+from mpi_engine.network import rows
+from mpi_engine.network.ranks import Ranks
 from mpi_engine.output.difference import differences
 from mpi_engine.output.reader import open_run
+from tests.mpi.digest import digest
 from tests.mpi.networks import NETWORKS, Table
 
 Mpirun = Callable[..., Any]
@@ -60,6 +64,18 @@ def test_any_cuts_give_the_same_state(
         done = mpirun(ranks, DIGEST, str(path), "2000", *map(str, seeds))
         assert done.returncode == 0, done.stdout + done.stderr
         digests |= set(done.stdout.split())
+    assert len(digests) == 1
+
+
+@pytest.mark.parametrize("network", ["drawn connections, weights and delays", "plastic and correlated"])
+def test_any_blocks_of_targets_give_the_same_state(
+    network: str, experiment_file: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = load_experiment(experiment_file(network))
+    digests = set()
+    for block in (2**16, 17):
+        monkeypatch.setattr(rows, "BLOCK", block)
+        digests.add(digest(experiment, Ranks(), None, 1000))
     assert len(digests) == 1
 
 

@@ -158,6 +158,21 @@ def test_10000_bad_experiments(table: Table) -> None:
     assume(is_refused(table))
 
 
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data(), key=st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True))
+def test_unknown_keys_are_refused(data: st.DataObject, key: str, small_experiment: Callable[..., Table]) -> None:
+    table = small_experiment()
+    models = [(), ("run",), ("populations", "E"), ("inputs", "X"), ("projections", "E_to_E"), ("recording", "rates")]
+    where = data.draw(st.sampled_from(models))
+    branch = table
+    for part in where:
+        branch = branch[part]
+    branch[f"{key}_"] = 1
+    with pytest.raises(ExperimentError) as caught:
+        parse_experiment(table)
+    assert ".".join([*where, f"{key}_"]) in [problem.key for problem in caught.value.problems]
+
+
 @pytest.mark.parametrize("part", ["populations", "neurons", "synapses", "plasticity", "inputs", "projections", "run",
                                   "recording", "health", "seed", "subpopulations"])
 @pytest.mark.parametrize("value", [{}, [], 0, "", math.nan, True])

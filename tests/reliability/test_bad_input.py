@@ -11,10 +11,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from mpi_engine.experiment import ExperimentError, parse_experiment
 from orchestration.cli import main
 
 Table = dict[str, Any]
@@ -81,6 +78,9 @@ BAD_EXPERIMENTS = {
     "NaN": ({"inputs": {"X": {"rate_hz": float("nan")}}}, "inputs.X.rate_hz", "nan"),
     "infinity": ({"run": {"duration_ms": float("inf")}}, "run.duration_ms", "inf"),
     "trace of nobody": ({"recording": {"traces": {"E": {"neurons": [83]}}}}, "recording.traces.E.neurons", "83"),
+    "refractoriness without end": (
+        {"neurons": {"cortical": {"refractory_ms": 4000.0}}}, "neurons.cortical.refractory_ms", "32767 steps",
+    ),
     "delay below the step": (
         {"projections": {"E_to_E": {"delay_ms": 0.05}}}, "projections.E_to_E.delay_ms", "run.dt_ms",
     ),
@@ -394,57 +394,3 @@ def test_bad_experiment_at_the_engines_door(ranks: int, good: Path, tmp_path: Pa
     assert len(messages) == 1 and "populations.E.size" in messages[0]
     assert "Traceback" not in done.stderr
     assert not directory.exists()
-
-
-def key_paths(table: Table, before: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    """List the paths of all keys of nested tables."""
-    found = []
-    for key, value in table.items():
-        found.append((*before, key))
-        if isinstance(value, dict):
-            found += key_paths(value, (*before, key))
-    return found
-
-
-TEXT = st.text(st.characters(categories=["L", "N", "P"]), max_size=5)
-JUNK = st.one_of(
-    st.booleans(),
-    st.integers(),
-    st.floats(),
-    TEXT,
-    st.lists(st.integers(), max_size=3),
-    st.dictionaries(TEXT, st.integers(), max_size=2),
-)
-
-
-@settings(max_examples=300, deadline=None)
-@given(data=st.data(), value=JUNK)
-def test_any_value_is_taken_or_refused_by_name(data: st.DataObject, value: Any, small_experiment: Make) -> None:
-    table = small_experiment()
-    *parents, key = data.draw(st.sampled_from(key_paths(table)))
-    branch = table
-    for parent in parents:
-        branch = branch[parent]
-    branch[key] = value
-    try:
-        parse_experiment(table)
-    except ExperimentError as error:
-        assert error.problems
-        for problem in error.problems:
-            assert problem.key and problem.remedy
-            assert len(str(problem).splitlines()) == 1
-
-
-@settings(max_examples=100, deadline=None)
-@given(data=st.data(), key=st.from_regex(r"[a-z][a-z_]{0,8}", fullmatch=True))
-def test_unknown_keys_are_refused(data: st.DataObject, key: str, small_experiment: Make) -> None:
-    table = small_experiment()
-    models = [(), ("run",), ("populations", "E"), ("inputs", "X"), ("projections", "E_to_E"), ("recording", "rates")]
-    where = data.draw(st.sampled_from(models))
-    branch = table
-    for part in where:
-        branch = branch[part]
-    branch[f"{key}_"] = 1
-    with pytest.raises(ExperimentError) as caught:
-        parse_experiment(table)
-    assert ".".join([*where, f"{key}_"]) in [problem.key for problem in caught.value.problems]

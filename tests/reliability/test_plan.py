@@ -66,7 +66,7 @@ def bytes_of(things: Any) -> int:
 def test_arrays_are_counted(middle: dict[str, Any]) -> None:
     simulation = Simulation(parse_experiment(middle))
     reckoned = Footprint(simulation.experiment, 1, dict.fromkeys(simulation.experiment.sizes, 10.0)).memory()
-    synapses = bytes_of([simulation.projections, [rows.in_degree for rows in simulation.rows.values()]])
+    synapses = bytes_of([simulation.projections, [drawn.in_degree for drawn in simulation.drawn.values()]])
     drives = [drive.currents for drive in simulation.drives.values()]
     neurons = bytes_of([simulation.populations, drives, [o.total for o in simulation.neurons.observations.values()]])
     plasticity = bytes_of([simulation.pre, simulation.post, simulation.histories])

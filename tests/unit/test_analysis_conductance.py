@@ -10,6 +10,7 @@ from scipy.special import erfcx
 from analysis.comparison import compare
 from analysis.theory.balance import NoBalance, balanced_rates, mean_field
 from analysis.theory.conductance import correlated_variance_bounds, free_variance, total_conductance
+from analysis.theory.plasticity import possible_states
 from mpi_engine.experiment import Experiment, load_experiment
 from mpi_engine.output.reader import open_run
 from mpi_engine.run.job import run
@@ -63,8 +64,24 @@ def test_currents_leave_the_leak() -> None:
     assert total_conductance(network("current"), RATES_HZ) == pytest.approx({"E": 1 / 15, "I": 1 / 15})
 
 
+def test_states_of_a_small_network_end_where_a_population_falls_silent() -> None:
+    """With all of E's net input and none of I's, r_E = 8.333 Hz - 277.8 I / sqrt(N): not positive at N = 500."""
+    for n in (500, 1000, 4000):
+        e = network("current", n)
+        rates = [state.rates_hz for state in possible_states(e)]
+        assert len(rates) == 4
+        assert rates[0] == pytest.approx({"E": 8.333, "I": 20.833}, abs=5e-4)
+        lowest = 25 / 3 - 6e3 / 21.6 * e.neurons["cortical"].rheobase_mv_per_ms / n**0.5
+        assert min(rate["E"] for rate in rates) == pytest.approx(max(lowest, 0.0), abs=1e-9 if lowest > 0 else 0.2)
+    at_rest, at_threshold = possible_states(network("conductance"))[::4]
+    assert at_rest.rates_hz == pytest.approx({"E": 8.333, "I": 20.833}, abs=5e-4)
+    alpha = ((-80 + 55) / (-80 + 72)) / (55 / 72)
+    assert at_threshold.rates_hz == pytest.approx({"E": 8.333, "I": 20.833 / alpha}, abs=5e-4)
+
+
 def test_mean_conductances_follow_from_rates(tmp_path: Path) -> None:
-    whole = load_experiment(STUDY / "conductance.toml", [*SMALL, "run.duration_ms=8000.0"])
+    sizes = ["populations.E.size=480", "populations.I.size=120", "inputs.X.size=180"]
+    whole = load_experiment(STUDY / "conductance.toml", [*SMALL, *sizes, "run.duration_ms=8000.0"])
     run(whole, tmp_path / "run")
     lines = {(line.group, line.quantity): line for line in compare([open_run(tmp_path / "run")])}
     for population in ("E", "I"):
@@ -72,6 +89,13 @@ def test_mean_conductances_follow_from_rates(tmp_path: Path) -> None:
             line = lines[f"Mean conductance of {population}", f"from {source}"]
             assert (line.unit, line.verdict) == ("1/ms", "agrees")
             assert line.predicted[0].tolerance == pytest.approx(0.01 * line.measured[0].value, rel=0.01)
+        identity = lines["Firing rates", f"{population}, by net input"]
+        assert (identity.verdict, identity.predicted[0].low) == ("agrees", identity.predicted[0].high)
+        membrane = [line for (group, _), line in lines.items() if group == f"Membrane of {population}"]
+        assert [line.unit for line in membrane] == ["ms", "mV²"]
+        for line in (lines["Firing rates", population], lines["Firing rates", f"{population}, by mean V"], *membrane):
+            assert line.verdict == "agrees", line
+    assert lines["Firing rates", "E"].from_run is False
     rates_hz = {population: lines["Firing rates", population].measured[0].value for population in ("E", "I")}
     measured = open_run(tmp_path / "run").rates("E").means["g_total"][400:].mean()
     assert measured == pytest.approx(total_conductance(whole, rates_hz)["E"], rel=0.05)

@@ -16,6 +16,7 @@ from rich.console import Console
 from analysis import Run, Sweep, open_run, open_sweep
 from analysis.kept import FILE, keep, kept
 from analysis.measures import Measure, as_table
+from analysis.spikes import window_counts
 from analysis.structure import input_parts, weight_rate_covariance
 from analysis.trends import over_seeds
 from analysis.weights import arrival_rate, charge
@@ -77,15 +78,18 @@ def by_name(found: list[Measure], of: str) -> dict[str, Measure]:
 def test_the_input_is_that_of_mean_weights_and_of_their_covariance_with_rates(simulated: Run) -> None:
     """K (<J><r> + cov(J, r)), from every weight and every spike, closes to 1 % with the recorded current."""
     e, weights, start_ms = simulated.experiment, simulated.weights("I_to_E"), simulated.start_ms
-    late = weights.time_ms >= start_ms
-    mean = weights.sample[late].astype(np.float64).mean(axis=0)
-    rates_khz = 1e-3 * simulated.firing_rates_hz("I")[weights.sample_source]
-    assert mean.size == weights.synapses
+    late = weights.time_ms > start_ms
+    recorded = weights.sample[late].astype(np.float64)     # every 10 ms, and the rates in between
+    spikes = simulated.spikes("I")
+    counts = window_counts(spikes.times_ms, spikes.ids, e.sizes["I"], start_ms, DURATION_MS, 10.0)
+    rates_khz = counts[:, weights.sample_source] / 10.0
+    assert recorded.shape == rates_khz.shape == (200, weights.synapses)
     per_target = weights.synapses / e.sizes["E"] * charge(e, "I_to_E")
-    covariance = per_target * weight_rate_covariance(mean, rates_khz).value * (1 - 1 / mean.size)
+    covariance = weight_rate_covariance(recorded.ravel(), rates_khz.ravel()).value * (1 - 1 / recorded.size)
+    mean_field = per_target * recorded.mean() * rates_khz.mean()
     parts = input_parts(simulated, "I_to_E", start_ms)
-    assert parts.mean_field == pytest.approx(per_target * mean.mean() * rates_khz.mean(), rel=0.01)
-    assert parts.total == pytest.approx(parts.mean_field + covariance, rel=0.01)
+    assert parts.mean_field == pytest.approx(mean_field, rel=0.01)
+    assert parts.total == pytest.approx(mean_field + per_target * covariance, rel=0.01)
     assert parts.covariance == pytest.approx(parts.total - parts.mean_field)
     assert parts.total == pytest.approx(simulated.rates("E").means["I_inhibitory"][200:].mean(), rel=1e-9)
     arrivals = arrival_rate(simulated, "I_to_E", start_ms)
@@ -141,6 +145,7 @@ def test_a_damaged_file_of_results_is_told(silent: Run) -> None:
         keep(silent, "one", xr.Dataset())
 
 
+@pytest.mark.filterwarnings("error")
 def test_every_number_has_a_value_or_a_reason(silent: Run) -> None:
     """Neurons E do not spike after the burn-in, those of I are not recorded, and the run is short."""
     found = silent.measures()

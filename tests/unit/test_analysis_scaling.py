@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy import stats
 
 from analysis.confidence import Interval, block_error, bootstrap, common_mode_error, t_interval
 from analysis.scaling import convexity, exponent, extrapolation, limit, local_exponents
+from analysis.style import save
+from analysis.trends import draw, trends
 
 RNG = np.random.default_rng(3)
 SIZES = [1000, 2000, 4000, 8000]
@@ -143,3 +147,40 @@ def test_what_has_no_exponent_is_refused(sizes: list[float], values: list[list[f
 def test_two_sizes_show_no_convexity() -> None:
     with pytest.raises(ValueError, match="at least 3 different ones are needed; add sizes"):
         convexity([1000, 2000], [[1.0], [2.0]])
+
+
+def swept(exponents: dict[float, float], sign: float = 1.0) -> xr.DataArray:
+    """A power law of the size for each value of another setting, with scatter over seeds."""
+    values = np.array([[sign * scattered(np.array(SIZES, float) ** power)] for power in exponents.values()])
+    return xr.DataArray(values[:, 0], {"c": list(exponents), "size": SIZES, "seed": range(5)}, ["c", "size", "seed"])
+
+
+def test_trends_have_the_slopes_of_their_power_laws_at_each_other_setting() -> None:
+    found = list(trends({"E": swept({0.0: -1.0, 0.2: 0.0})}, "size", {}))
+    assert [(trend.of, trend.here) for trend in found] == [("E", "c = 0"), ("E", "c = 0.2")]
+    for trend, power in zip(found, (-1.0, 0.0), strict=True):
+        assert trend.slope is not None
+        assert trend.slope.value == pytest.approx(power, abs=0.1)
+        assert trend.slope.low < trend.slope.value < trend.slope.high
+    labels = draw(found, "size", "covariance", "").legends[0].get_texts()
+    assert labels[0].get_text().startswith("E, c = 0: slope \N{MINUS SIGN}")
+
+
+def test_trends_of_negative_values_are_drawn_as_magnitudes_and_of_both_signs_without_a_slope() -> None:
+    weights = list(trends({"I_to_E": swept({0.0: -0.5}, -1.0)}, "size", {}))
+    panel = draw(weights, "size", "mean weight", "mV").axes[0]
+    assert (panel.get_yscale(), panel.get_ylabel()) == ("log", "\N{MINUS SIGN}mean weight [mV]")
+    mixed = swept({0.0: -0.5})
+    mixed[0, 0, 0] = -1e-3
+    assert next(trends({"E": mixed}, "size", {})).slope is None
+
+
+def test_theory_is_drawn_beside_what_was_measured_and_saved_as_vectors_and_pixels(tmp_path: Path) -> None:
+    values = swept({0.0: 0.0})
+    parts = tuple(xr.full_like(values, level) for level in (1.0, 0.5, 2.0))
+    figure = draw(list(trends({"E": values}, "size", {"E": parts})), "size", "rate", "Hz")
+    assert any(line.get_ydata().tolist() == [1.0] * 4 for line in figure.axes[0].lines)
+    assert len(figure.axes[0].collections) == 2     # the error bars and the range
+    files = save(figure, tmp_path / "rate")
+    assert [file.read_bytes()[:4] for file in files] == [b"%PDF", b"\x89PNG"]
+    assert [file.name for file in files] == ["rate.pdf", "rate.png"]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mpi_engine.experiment import parse_experiment
+from mpi_engine.network.rows import ends_of, row_starts
 from mpi_engine.run.simulation import Simulation
 
 DELAYS = {"uniform": [0.4, 2.5]}
@@ -56,9 +57,10 @@ def simulation() -> Simulation:
 @pytest.mark.parametrize("name", PROJECTIONS)
 def test_every_spike_arrives_with_its_weight_after_its_delay(name: str, simulation: Simulation) -> None:
     e = simulation.experiment
-    p, rows, synapses = e.projections[name], simulation.rows[name], simulation.projections[name]
+    p, rows, synapses = e.projections[name], simulation.drawn[name].rows, simulation.projections[name]
+    starts, (_, targets) = row_starts(rows), ends_of(rows)
     n = e.n_steps
-    weights = getattr(synapses, "weights", np.full(rows.targets.size, e.initial_weight(name)))
+    weights = getattr(synapses, "weights", np.full(targets.size, e.initial_weight(name)))
     recurrent = p.source in e.populations
     common = int(recurrent) if p.delay_ms is None else e.steps(p.delay_ms) if isinstance(p.delay_ms, float) else 0
     delays = synapses.steps if synapses.steps.size else np.full(weights.size, common)
@@ -66,8 +68,8 @@ def test_every_spike_arrives_with_its_weight_after_its_delay(name: str, simulati
     spikes = zip(record.steps[: record.kept[0]], record.ids[: record.kept[0]], strict=True)
     arrivals = np.zeros((n + 1000, e.populations["E"].size))
     for step, source in spikes:
-        row = slice(rows.row_start[source], rows.row_start[source + 1])
-        np.add.at(arrivals, (step + delays[row].astype(int), rows.targets[row]), weights[row])
+        row = slice(starts[source], starts[source + 1])
+        np.add.at(arrivals, (step + delays[row].astype(int), targets[row]), weights[row])
     decay = 1 - 0.1 / 5.0
     current = np.zeros(arrivals.shape[1])
     traces = simulation.neurons.traces["E"].values[:n, 1 + e.synapses_of("E").index(name)]

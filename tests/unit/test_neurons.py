@@ -132,3 +132,38 @@ def test_a_spike_acts_after_its_delay(delay_ms: float | None, recurrent_steps: i
         jump[name] = int(np.flatnonzero(current > 0)[0]) + 1
     assert jump["A"] - first["X"] == input_steps
     assert jump["B"] - first["A"] == recurrent_steps
+
+
+def test_a_step_is_arithmetic_in_the_format_of_the_state() -> None:
+    """Bit for bit: no number passes through a wider format, and none is contracted or reordered by the compiler."""
+    f = np.float32
+    experiment = parse_experiment({
+        "seed": 2,
+        "run": {"duration_ms": 60.0, "dt_ms": 0.1, "state_dtype": "float32"},
+        "neurons": {"cell": LIF | {"V_init_mv": {"uniform": [-75.0, -56.0]}}},
+        "populations": {"P": {"size": 45, "neuron": "cell"}},
+        "inputs": {"drive": {"kind": "current", "target": "P", "first": 5, "amplitude_mv_per_ms": 2.7}},
+        "synapses": {"slow": {"kind": "exponential_current", "tau_ms": 7.0}},
+        "projections": {"PP": {"source": "P", "target": "P", "synapse": "slow", "probability": 0.4, "weight_mv": 1.1}},
+    })
+    simulation = Simulation(experiment)
+    simulation.compile()
+    simulation.start()
+    neurons, synapses = simulation.populations["P"], simulation.projections["PP"]
+    V, current = neurons.V.copy(), np.zeros(45, f)
+    drive = np.where(np.arange(45) < 5, f(0), f(2.7))
+    waiting, n_spikes = np.zeros(45, int), 0
+    for step in range(1, experiment.n_steps + 1):
+        arrivals = synapses.arrivals[0].astype(f)
+        simulation.advance(step)
+        current = (current + synapses.gain[0] * arrivals) * f(1 - 0.1 / 7.0)
+        moved = V + f(0.1) * (f(1 / 15.0) * (f(-72.0) - V) + (current + drive))
+        fired = (moved >= f(-55.0)) & (waiting == 0)
+        V = np.where(fired, f(-75.0), np.where(waiting > 0, V, moved))
+        waiting = np.where(fired, 20, np.maximum(waiting - 1, 0))
+        n_spikes += int(fired.sum())
+        np.testing.assert_array_equal(neurons.currents[0], current)
+        np.testing.assert_array_equal(neurons.V, V)
+        np.testing.assert_array_equal(neurons.waiting, waiting)
+    assert n_spikes > 50
+    assert current.min() > 0

@@ -97,9 +97,10 @@ def test_weights(run: RunReader) -> None:
     assert (weights.scale, weights.synapses) == (1 / 3, 14)
     np.testing.assert_array_equal(weights.time_ms, times * DT_MS)
     series = table(5, times, 4)
+    series[:, 1] **= 2
     for column, name in enumerate(("mean", "variance", "minimum", "maximum")):
         np.testing.assert_array_equal(getattr(weights, name), series[:, column])
-    np.testing.assert_array_equal(weights.histogram, np.round(10 * table(6, times, 6)))
+    np.testing.assert_array_equal(weights.histogram, np.round(10 * abs(table(6, times, 6))))
     np.testing.assert_array_equal(weights.edges, np.linspace(0, 2, 7))
     np.testing.assert_array_equal(weights.sample, series.astype(np.float32))
     assert weights.sample_source.tolist() == [0, 1, 2, 3]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from mpi_engine.dynamics.plasticity import DEPTH
 from mpi_engine.experiment import Experiment, Normalisation, PairRule, Triplet, parse_experiment
 from mpi_engine.run.simulation import Simulation
 from tests.state import state_of
@@ -222,6 +223,16 @@ def test_the_window_of_pairs_is_the_formula() -> None:
     np.testing.assert_allclose(measured, expected, rtol=1e-9)
     together = paired(rule, {0: [1000]}, [1000])
     np.testing.assert_allclose(together, 0.0, atol=1e-15)     # neither sees the other
+
+
+def test_more_spikes_than_a_history_holds_are_all_applied() -> None:
+    """A source that is silent while its target spikes 135 times, twice what a history holds."""
+    first, last, post = 100, 2900, np.arange(120, 2820, 20)
+    assert post.size > 2 * DEPTH
+    rule = {"rule": "pair", "tau_pre_ms": 117.0, "tau_post_ms": 34.0, "b_pre": [-1e-5, 0.0], "b_post": [2e-5, 0.0]}
+    measured = paired(rule, {0: [first, last]}, post.tolist())[0]
+    plus = 2e-5 * np.exp(-0.1 * (post - first) / 117.0).sum()
+    assert measured == pytest.approx(plus - 1e-5 * np.exp(-0.1 * (last - post) / 34.0).sum(), rel=1e-9)
 
 
 def test_triplets_are_the_formula() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.experiment import Experiment, PairCoefficients
+from mpi_engine.network.rows import ends_of
 from mpi_engine.run.simulation import Simulation
 
 State = dict[str, NDArray[Any]]
@@ -22,10 +23,9 @@ class Twin:
         self.dtype = np.dtype(self.experiment.run.state_dtype)
         self.connected = {}
         for name, p in self.experiment.projections.items():
-            rows = simulation.rows[name]
             mask = np.zeros((self.experiment.sizes[p.target], self.experiment.sizes[p.source]), bool)
-            source = np.repeat(np.arange(mask.shape[1]), rows.out_degree)
-            mask[rows.targets, source] = True
+            source, target = ends_of(simulation.drawn[name].rows)
+            mask[target, source] = True
             self.connected[name] = mask
 
     def step(self, n: int, state: State, inputs: Spikes) -> tuple[State, Spikes, State]:

@@ -1,0 +1,193 @@
+"""The launcher: what ranks inherit, and that they stop, end and die with the command."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from orchestration.launcher import Engine, count_cores, engine_environment, find_mpirun
+
+PATIENCE_S = 900
+
+# A rank that says who it is, and stops at SIGUSR1 (and at SIGTERM, unless it is stubborn).
+RANK = """
+import os, signal, sys, time
+from mpi4py import MPI
+asked = []
+signal.signal(signal.SIGUSR1, lambda *_: None if "stubborn" in sys.argv else asked.append(1))
+if "stubborn" in sys.argv:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+open(f"{sys.argv[1]}/{MPI.COMM_WORLD.rank}-{os.getpid()}", "w").close()
+while not asked:
+    time.sleep(0.02)
+sys.exit(75)
+"""
+
+# A command that starts such ranks, waits for them, and tells how often it has asked them to stop.
+COMMAND = """
+import sys
+from orchestration.launcher import Engine, forwarded_signals
+told = 0
+with Engine(sys.argv[2:], int(sys.argv[1]), sys.stderr) as engine, forwarded_signals(engine):
+    while (code := engine.wait(0.05)) is None:
+        if engine.requests > told:
+            told = engine.requests
+            print(told, flush=True)
+sys.exit(code)
+"""
+
+
+def test_environment_forgets_the_enclosing_job() -> None:
+    inside = {
+        "PATH": "/bin",
+        "OMPI_COMM_WORLD_RANK": "1",
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "OMPI_MCA_orte_hnp_uri": "1.0;tcp://127.0.0.1:1",
+        "PMIX_RANK": "1",
+        "PMI_SIZE": "2",
+        "PRTE_LAUNCHED": "1",
+        "SLURM_JOB_ID": "12",
+        "SLURM_JOB_NODELIST": "n[1-2]",
+        "SLURM_STEP_ID": "0",
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_PROCID": "1",
+        "OMP_NUM_THREADS": "16",
+    }
+    made = engine_environment(1, inside)
+    assert set(inside) & set(made) == {"PATH", "SLURM_JOB_ID", "SLURM_JOB_NODELIST", "OMP_NUM_THREADS"}
+    assert {made[f"{name}_NUM_THREADS"] for name in ("OMP", "NUMBA", "OPENBLAS")} == {"1"}
+
+
+def test_environment_keeps_the_users_mpi_settings() -> None:
+    made = engine_environment(1, {"OMPI_MCA_btl": "self,tcp", "OMPI_MCA_hwloc_base_binding_policy": "core"})
+    assert made["OMPI_MCA_btl"] == "self,tcp"
+    assert made["OMPI_MCA_hwloc_base_binding_policy"] == "core"
+    assert made["PRTE_MCA_hwloc_default_binding_policy"] == "none"
+
+
+def test_idle_ranks_yield_only_where_cores_are_shared() -> None:
+    job = {"SLURM_JOB_ID": "1"}
+    assert "OMPI_MCA_mpi_yield_when_idle" not in engine_environment(count_cores(), job)
+    assert engine_environment(count_cores() + 1, job)["OMPI_MCA_mpi_yield_when_idle"] == "1"
+    assert engine_environment(1, {})["OMPI_MCA_mpi_yield_when_idle"] == "1"
+
+
+def test_root_is_allowed_only_if_it_is_root() -> None:
+    made = engine_environment(2, {"OMPI_ALLOW_RUN_AS_ROOT": "1"})
+    assert ("OMPI_ALLOW_RUN_AS_ROOT" in made) == (os.geteuid() == 0)
+
+
+def test_ranks_inside_ranks(mpirun: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """A command started as a rank of another job starts ranks of its own, not more of that job."""
+    world = "from mpi4py import MPI; raise SystemExit(MPI.COMM_WORLD.size)"
+    start = f"""
+import sys
+from orchestration.launcher import Engine, find_mpirun
+with Engine([str(find_mpirun()), "-n", "3", sys.executable, "-c", "{world}"], 3) as engine:
+    sys.exit(engine.wait({PATIENCE_S}))
+"""
+    done = mpirun(1, "-c", start)
+    assert done.returncode == 3, done.stderr
+
+
+Started = tuple[subprocess.Popen[bytes], list[int]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
+    """Start a command with real ranks; give its process, and the ranks' process ids once they run."""
+    started: list[Started] = []
+
+    def run(ranks: int, *words: str) -> Started:
+        rank = [sys.executable, "-c", RANK, str(tmp_path), *words]
+        command = rank if ranks == 1 else [str(find_mpirun()), "-n", str(ranks), *rank]
+        process = subprocess.Popen(
+            [sys.executable, "-c", COMMAND, str(ranks), *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        started.append((process, []))
+        waited_until = time.monotonic() + PATIENCE_S
+        while len(found := list(tmp_path.iterdir())) < ranks:
+            assert time.monotonic() < waited_until, "the ranks did not start"
+            time.sleep(0.02)
+        started[-1][1].extend(int(path.name.split("-")[1]) for path in found)
+        return started[-1]
+
+    yield run
+    for process, ranks in started:
+        for pid in (process.pid, *ranks):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+
+
+def gone(pids: list[int]) -> bool:
+    """Wait for the end of processes; whether it has come."""
+    end = time.monotonic() + PATIENCE_S
+    while living := [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]:
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return not living
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+def test_one_signal_lets_the_ranks_stop_by_themselves(ranks: int, number: int, start: Callable[..., Started]) -> None:
+    process, pids = start(ranks)
+    process.send_signal(number)
+    assert process.wait(PATIENCE_S) == 75
+    assert gone(pids)
+
+
+def test_the_second_signal_ends_ranks_that_do_not_stop(start: Callable[..., Started]) -> None:
+    process, pids = start(2, "stubborn")
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == b"1\n"
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE_S) not in (0, 75)
+    assert gone(pids)
+
+
+def test_the_third_signal_kills(start: Callable[..., Started]) -> None:
+    process, pids = start(1, "stubborn")
+    for number in (b"1\n", b"2\n"):
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == number
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE_S) == 128 + signal.SIGKILL
+    assert gone(pids)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_ranks_die_with_a_killed_command(ranks: int, start: Callable[..., Started]) -> None:
+    process, pids = start(ranks, *(["stubborn"] if ranks > 1 else []))
+    process.kill()
+    assert gone(pids)
+
+
+def test_ranks_die_with_a_killed_mpirun(start: Callable[..., Started]) -> None:
+    process, pids = start(2, "stubborn")
+    [launcher] = psutil.Process(process.pid).children()
+    launcher.kill()
+    assert process.wait(PATIENCE_S) == 128 + signal.SIGKILL
+    assert gone(pids)
+
+
+def test_an_exception_leaves_no_ranks_behind(tmp_path: Path) -> None:
+    command = [str(find_mpirun()), "-n", "2", sys.executable, "-c", RANK, str(tmp_path), "stubborn"]
+    with pytest.raises(RuntimeError, match="of the test"), Engine(command, 2):
+        while len(list(tmp_path.iterdir())) < 2:
+            time.sleep(0.02)
+        raise RuntimeError("of the test")
+    assert gone([int(path.name.split("-")[1]) for path in tmp_path.iterdir()])
