@@ -62,9 +62,9 @@ def chaos(parts: Parts) -> Iterator[Claim]:
     yield Claim(topic, "largest relative error of a coordinate's standard deviation", "a tenth", Bounds(high=0.1),
                 t_interval([a.spread for a in found]), _networks(runs))
     yield Claim(topic, "distance of the return maps of z", "of its range, 1.1", RETURN_MAP,
-                t_interval([a.distance for a in found]), _networks(runs))
+                t_interval([a.distances.mean() for a in found]), _networks(runs))
     yield Claim(topic, "switches between the wings", "teacher: 0.54 Hz", SWITCHES_HZ,
-                t_interval([a.switch_rate_hz for a in found]), _networks(runs), "Hz")
+                t_interval([a.switch_rates_hz.mean() for a in found]), _networks(runs), "Hz")
 
 
 def two_states(parts: Parts) -> Iterator[Claim]:
@@ -170,10 +170,13 @@ def loss(parts: Parts) -> Iterator[Claim]:
     yield _dead_are_silent(topic, of_fraction[-1])
     for fraction, runs in zip(*by(coding_runs(parts["bereft_of_chaos"]), _fraction), strict=True):
         found = [attractor(run) for run in runs]
+        distances, switches = (np.concatenate([getattr(a, name) for a in found])
+                               for name in ("distances", "switch_rates_hz"))
+        over = f"{len(distances)} free runs of {_networks(runs)}"
         yield Claim(topic, f"{fraction:.0%} die: distance of the return maps of z", "Lorenz", RETURN_MAP,
-                    t_interval([a.distance for a in found]), _networks(runs))
+                    t_interval(distances), over)
         yield Claim(topic, f"{fraction:.0%} die: switches between the wings", "Lorenz", SWITCHES_HZ,
-                    t_interval([a.switch_rate_hz for a in found]), _networks(runs), "Hz")
+                    t_interval(switches), over, "Hz")
 
 
 def _dead_are_silent(topic: str, runs: Sequence[CodingRun]) -> Claim:
@@ -221,7 +224,7 @@ def _share(found: Sequence[States]) -> tuple[Interval, str]:
 
 
 def _median(values: NDArray[np.generic]) -> float:
-    return float(np.median(values))
+    return float(np.median(np.asarray(values, np.float64)))
 
 
 def _known(value: float) -> Interval:

@@ -136,8 +136,9 @@ def loss(parts: Parts) -> Drawing:
     with canvas((1, 1), (5.8, 4.6)) as (figure, (above, below)):
         for fraction, of_one in zip(fractions, of_fraction, strict=True):
             found = [attractor(run) for run in of_one]
-            above.plot([fraction] * len(found), [a.distance for a in found], "o", color=NETWORK[0], ms=5, mew=0)
-            below.plot([fraction] * len(found), [a.switch_rate_hz for a in found], "o", color=NETWORK[0], ms=5, mew=0)
+            for panel, values in ((above, [a.distances.mean() for a in found]),
+                                  (below, [a.switch_rates_hz.mean() for a in found])):
+                panel.plot([fraction] * len(found), values, "o", color=NETWORK[0], ms=5, mew=0)
         above.axhline(0.05, color=GREY, lw=1.0, ls="--")
         below.axhspan(0.4, 0.8, color=GREY, alpha=0.15, lw=0)
         above.set(ylim=(0, None), ylabel="distance of return maps")

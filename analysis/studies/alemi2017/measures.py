@@ -56,24 +56,26 @@ class Attractor:
     ----------
     spread : float
         Largest relative error of a coordinate's standard deviation.
-    distance : float
-        Between the return maps of the maxima of z; a fixed point, which never switches, has a small one too.
-    switch_rate_hz : float
-        Rate at which x changes sign [Hz].
+    distances : ndarray of float, shape (R,)
+        Of the return map of the maxima of z in each free run from the teacher's in all of them; NaN without maxima. A
+        fixed point, which never switches, may have a small one too.
+    switch_rates_hz : ndarray of float, shape (R,)
+        Rate at which x changes sign in each free run [Hz].
     """
 
     spread: float
-    distance: float
-    switch_rate_hz: float
+    distances: Floats
+    switch_rates_hz: Floats
 
 
 def attractor(run: CodingRun) -> Attractor:
-    """Measure the attractor on which all free runs together move."""
+    """Measure the attractor on which the free runs move."""
     free = list(run.stretches("run"))
     x, xhat = (np.concatenate(parts) for parts in ([s.x for s in free], [s.xhat for s in free]))
     spread = float(np.abs(xhat.std(axis=0) / x.std(axis=0) - 1).max())
-    distance = return_map_distance([s.xhat[:, 2] for s in free], [s.x[:, 2] for s in free])
-    return Attractor(spread, distance, float(np.mean([switch_rate_hz(s.xhat[:, 0], s.interval_s) for s in free])))
+    truth = [s.x[:, 2] for s in free]
+    distances = np.array([return_map_distance([s.xhat[:, 2]], truth) for s in free])
+    return Attractor(spread, distances, np.array([switch_rate_hz(s.xhat[:, 0], s.interval_s) for s in free]))
 
 
 def orbit_error(run: CodingRun) -> float:

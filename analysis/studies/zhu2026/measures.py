@@ -121,7 +121,8 @@ def _centred(s: Statistics) -> Array:
 
 
 def _last(blocks: NDArray[Any]) -> NDArray[Any]:
-    return blocks[-1]
+    last: NDArray[Any] = blocks[-1]
+    return last
 
 
 def _over_all(blocks: Sequence[Array | None]) -> float:
