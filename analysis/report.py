@@ -6,13 +6,15 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from analysis import figures, style
+from analysis import coding_figures, figures, style
+from analysis.coding import CodingRun
 from analysis.comparison import compare
 from analysis.findings import Findings
 from analysis.page import Cell, Code, Facts, Folded, Gallery, Picture, Role, Row, Section, Table, page, picture
 from analysis.verdict import Line, number, summary
 from analysis.weights import NotMeasured, charge, own_current
 from mpi_engine.experiment import CodingExperiment, Experiment, Poisson, UserNeuron
+from mpi_engine.output.coding_reader import open_coding_run
 from mpi_engine.output.reader import RunError, RunReader
 
 
@@ -51,9 +53,11 @@ def report(
     experiment = runs[0].experiment
     title = title or experiment.title or "A simulated network"
     labels = list(labels or [run.directory.name for run in runs])
+    if coding := [run for run in runs if isinstance(run.experiment, CodingExperiment)]:
+        if len(runs) > 1:
+            raise RunError(f"{coding[0].path}: is of a coding network, which has a page of its own; name it alone")
+        return page(title, _of_coding(runs[0], labels[0]), _coding_network(runs[0]), command=command)
     for run in runs:
-        if isinstance(run.experiment, CodingExperiment):
-            raise RunError(f"{run.path}: is of a coding network, of which analysis.coding tells; name another")
         if (run.experiment.sizes.keys(), run.experiment.projections.keys()) != (
             experiment.sizes.keys(), experiment.projections.keys()
         ):
@@ -85,6 +89,17 @@ def beside(lines: Sequence[Line], labels: Sequence[str]) -> Table:
             cells += [Cell(line.prediction, "text"), Cell(line.verdict, role)]
             rows.append(Row(line.quantity, cells, line.unit, line.note))
     return Table(("quantity", *labels, "predicted", "verdict"), rows)
+
+
+def _of_coding(run: RunReader, label: str) -> list[Section]:
+    """Show what a coding network did, and where that came from."""
+    pictures = [picture(*drawn) for drawn in coding_figures.pictures(CodingRun(open_coding_run(run.path)))]
+    return [Section("What it does", [Gallery(pictures)]), Section("Provenance", [provenance(run, label)])]
+
+
+def _coding_network(run: RunReader) -> str:
+    e = run.experiment
+    return f"{e.n_neurons:,} neurons · {_seconds(run)}".replace(",", "\u202f")
 
 
 def _network(run: RunReader) -> str:

@@ -99,7 +99,7 @@ class Sweep:
         return unfinished + ([f"{absent} of {places} combinations of settings have no run"] if absent else [])
 
     def where(self, settings: Mapping[str, Any]) -> list[Run]:
-        """Find the runs with some settings, by key, finished or not; whether the runs differ in them does not matter."""
+        """Find the runs with some settings, by key, finished or not; whether runs differ in them does not matter."""
         wanted = settings.items()
         return [run for name, run in self.runs.items() if all(self._tables[name].get(k) == v for k, v in wanted)]
 

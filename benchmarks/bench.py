@@ -10,6 +10,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
@@ -17,11 +18,9 @@ from rich.table import Table
 
 from benchmarks import history
 from benchmarks.floor import Parts, measure
-from benchmarks.simulators import PEERS, PEERS_PYTHON, Nest, Result, Simulator, Steelyard, median
+from benchmarks.simulators import PEERS, Result, Simulator, Steelyard, median
 from benchmarks.workloads import FILES, Workload
 from mpi_engine.output.provenance import cpu_model
-
-REMEDY = "make bench sets it up"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -30,10 +29,12 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.action == "history":
         print("\n".join(history.compare(arguments.workload)) or f"no results of {arguments.workload} yet")
         return 0
-    if arguments.peers and not PEERS_PYTHON.exists():
-        print(f"bench: {PEERS_PYTHON} is missing; {REMEDY}, or leave out --peers", file=sys.stderr)
+    if missing := [name for name in arguments.peers if not PEERS[name].python().exists()]:
+        print(f"bench: {PEERS[missing[0]].python()} is missing; `make bench` makes it, or leave {missing[0]} out of "
+              "--peers", file=sys.stderr)
         return 2
     parts = measure()
+    print("parts, ns:", ", ".join(f"{name} {ns:.3g}" for name, ns in asdict(parts).items()))
     results: list[Result] = []
     for name in arguments.workloads or FILES:
         workload = Workload(name, arguments.duration_ms, arguments.scale)
@@ -41,9 +42,10 @@ def main(words: Sequence[str] | None = None) -> int:
             results += _compare(workload, Path(directory), arguments, parts)
     lines = "".join(f"{result.line()}\n" for result in results)
     if arguments.output:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(lines, encoding="utf-8")
     if arguments.keep:
-        history.append(results, cpu_model())
+        history.append(history.entry_now(results, cpu_model()))
     print(lines, end="")
     return 0
 
@@ -84,9 +86,9 @@ def _entrants(workload: Workload, directory: Path, arguments: argparse.Namespace
     for ranks in arguments.ranks:
         yield Steelyard(workload, directory, ranks)
     for name in arguments.peers:
-        own = directory / name
-        own.mkdir()
-        if PEERS[name] is not Nest or workload.in_nest():
+        if PEERS[name].can(workload):
+            own = directory / name
+            own.mkdir()
             yield PEERS[name](workload, own)
 
 

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,8 @@ def _shortest(repeats: int, action: Callable[[int], None]) -> float:
 def _time_allgather() -> float:
     """Time a call of MPI_Allgather between two ranks, from compiled code [ns]."""
     command = [str(find_mpirun()), "-n", "2", sys.executable, "-m", "benchmarks.floor"]
-    done = subprocess.run(command, env=engine_environment(2), capture_output=True, text=True, check=True)
+    checkout = Path(__file__).parents[1]
+    done = subprocess.run(command, env=engine_environment(2), cwd=checkout, capture_output=True, text=True, check=True)
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 

@@ -40,10 +40,14 @@ class Entry:
     results: list[Result]
 
 
-def append(results: Sequence[Result], cpu: str, path: Path = FILE) -> None:
-    """Add the results of this commit, made now."""
+def entry_now(results: Sequence[Result], cpu: str) -> Entry:
+    """Make the entry of this commit at this time."""
     commit = _git("rev-parse", "--short=10", "HEAD") + ("+" if _git("status", "--porcelain", "-uno") else "")
-    entry = Entry(commit, datetime.now(UTC).isoformat(timespec="seconds"), cpu, list(results))
+    return Entry(commit, datetime.now(UTC).isoformat(timespec="seconds"), cpu, list(results))
+
+
+def append(entry: Entry, path: Path = FILE) -> None:
+    """Add an entry to the history."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(entry)) + "\n")
 

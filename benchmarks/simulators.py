@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import statistics
 import subprocess
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,6 @@ from mpi_engine.run.simulation import Simulation
 from orchestration.launcher import Launch, engine_environment
 
 CHECKOUT = Path(__file__).parents[1]
-
-PEERS_PYTHON = CHECKOUT / ".venv-peers" / "bin" / "python"
 
 
 @dataclass(frozen=True)
@@ -147,25 +146,55 @@ class Steelyard(Simulator):
     def bytes_per_synapse(self) -> float:
         """Size of all arrays that a network without synapses would not have, each counted once."""
         simulation = Simulation(self.workload.experiment)
-        parts = [*simulation.projections.values(), *simulation.rows.values(), *simulation.histories.values(),
-                 *simulation.pre, *simulation.post]
-        owners = {id(array): array for part in parts for array in map(_owner, _arrays(part))}
+        parts = (simulation.projections, simulation.drawn, simulation.histories, simulation.pre, simulation.post)
+        owners = {id(array): array for array in map(_owner, _arrays(parts))}
         return sum(array.nbytes for array in owners.values()) / simulation.n_synapses
 
 
-class Brian2(Simulator):
-    """Brian2's C++ standalone device, compiled once; see `Simulator`."""
+class Peer(Simulator):
+    """Another simulator, in an environment of its own; see `Simulator`."""
 
-    name = "brian2"
+    environment: str
+
+    @classmethod
+    def python(cls) -> Path:
+        """Where its interpreter is."""
+        return CHECKOUT / cls.environment / "bin" / "python"
+
+    @classmethod
+    def can(cls, workload: Workload) -> bool:
+        """Whether it has the models of a workload."""
+        return True
+
+    def _run_script(self, output: Path) -> None:
+        """Run its script on the workload's description."""
+        description = self.directory / "description.json"
+        description.write_text(self._description(), encoding="utf-8")
+        settings = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(CHECKOUT)}
+        script = f"benchmarks.peers.{self.name}_network"
+        _run([str(self.python()), "-m", script, str(description), str(output)], os.environ | settings)
+
+    def _description(self) -> str:
+        return json.dumps(self.workload.description())
+
+
+class Brian2(Peer):
+    """Brian2's C++ standalone device, compiled once and kept under ``build``; see `Simulator`."""
+
+    name, environment = "brian2", ".venv-peers"
 
     def __init__(self, workload: Workload, directory: Path) -> None:
         super().__init__(workload, directory)
-        _run_peer("brian2_network", workload, directory, directory / "code")
+        script = Path(__file__).parent / "peers" / "brian2_network.py"
+        key = hashlib.sha256(self._description().encode() + script.read_bytes()).hexdigest()[:16]
+        self._code = CHECKOUT / "build" / "brian2" / key
+        if not (self._code / "main").exists():
+            self._run_script(self._code)
 
     def simulate(self) -> Result:
         """Run the compiled program."""
-        _run(["./main"], dict(os.environ), self.directory / "code")
-        measured = _numbers(self.directory / "code" / "results" / "measured.txt")
+        _run(["./main"], dict(os.environ), self._code)
+        measured = _numbers(self._code / "results" / "measured.txt")
         build_s, wall_s, cpu_s, synapses, spikes, peak_kb = measured
         self._peak_bytes = peak_kb * 1024 / synapses
         return self._result(build_s, wall_s, cpu_s, synapses, spikes, peak_kb * 1024e-6)
@@ -175,14 +204,23 @@ class Brian2(Simulator):
         return self._peak_bytes
 
 
-class Nest(Simulator):
+class Nest(Peer):
     """NEST; see `Simulator`."""
 
-    name = "nest"
+    name, environment = "nest", ".venv-nest"
+
+    @classmethod
+    def can(cls, workload: Workload) -> bool:
+        """Whether it has the models: no spike current with several time constants, and additive rules only."""
+        network = workload.description()
+        leaky = all(p["model"] == "lif" for p in network["populations"].values())
+        rules = [p["plasticity"] for p in network["projections"].values() if p["plasticity"]]
+        return leaky and all(rule["a_pre"] == rule["a_post"] == (0.0, 0.0) and rule["b_pre"][1] == 0.0
+                             for rule in rules)
 
     def simulate(self) -> Result:
         """Build and simulate it in a new process."""
-        _run_peer("nest_network", self.workload, self.directory, self.directory / "measured.txt")
+        self._run_script(self.directory / "measured.txt")
         measured = _numbers(self.directory / "measured.txt")
         build_s, wall_s, cpu_s, synapses, spikes, peak_kb, built_kb = measured
         self._built_bytes = built_kb * 1024 / synapses
@@ -193,14 +231,7 @@ class Nest(Simulator):
         return self._built_bytes
 
 
-PEERS: dict[str, type[Simulator]] = {"brian2": Brian2, "nest": Nest}
-
-
-def _run_peer(script: str, workload: Workload, directory: Path, output: Path) -> None:
-    description = directory / "description.json"
-    description.write_text(json.dumps(workload.description()), encoding="utf-8")
-    threads = {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(CHECKOUT)}
-    _run([str(PEERS_PYTHON), "-m", f"benchmarks.peers.{script}", str(description), str(output)], os.environ | threads)
+PEERS: dict[str, type[Peer]] = {"brian2": Brian2, "nest": Nest}
 
 
 def _run(command: list[str], environment: dict[str, str], directory: Path | None = None) -> None:
@@ -214,8 +245,14 @@ def _numbers(path: Path) -> list[float]:
 
 
 def _arrays(part: Any) -> Iterator[NDArray[Any]]:
-    values = part._asdict().values() if hasattr(part, "_asdict") else vars(part).values()
-    yield from (value for value in values if isinstance(value, np.ndarray))
+    """Find all arrays in a part of a network, however deep."""
+    if isinstance(part, np.ndarray):
+        yield part
+    elif is_dataclass(part):
+        yield from _arrays(vars(part))
+    elif isinstance(part, dict | list | tuple):
+        for within in part.values() if isinstance(part, dict) else part:
+            yield from _arrays(within)
 
 
 def _owner(array: NDArray[Any]) -> NDArray[Any]:

@@ -49,12 +49,6 @@ class Workload:
         """Neurons, without inputs."""
         return sum(population.size for population in self.experiment.populations.values())
 
-    def in_nest(self) -> bool:
-        """Whether NEST has the same models: no spike current with several time constants, and additive rules only."""
-        lif = all(p["model"] == "lif" for p in self.description()["populations"].values())
-        rules = [p["plasticity"] for p in self.description()["projections"].values() if p["plasticity"]]
-        return lif and all(rule["a_pre"] == rule["a_post"] == (0.0, 0.0) and rule["b_pre"][1] == 0.0 for rule in rules)
-
     def description(self) -> dict[str, Any]:
         """Describe the network in numbers, as simulators name them: mV, ms and Hz."""
         e = self.experiment

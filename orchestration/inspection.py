@@ -44,6 +44,8 @@ def show(run: RunReader, console: Console) -> None:
     summary.add_row("on disk", f"{decimal(size)} in {len(sealed.files)} file{'s' * (len(sealed.files) > 1)}")
     if run.finished:
         summary.add_row("made", _origin(run))
+        if "time_split_s" in run.provenance:
+            summary.add_row("time", str(run.time_split()))
     for population, neurons in run.experiment.sizes.items():
         summary.add_row(population, f"{neurons} {_kind(run, population)}{_rate(run, population)}")
     datasets = Table("dataset", "shape", "type", "units", box=None, padding=(0, 2, 0, 0))

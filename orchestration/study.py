@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import nan
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,19 +79,19 @@ def run_study(
         raise ExperimentError([Problem("study", name, f"is not known; {suggest(name, list(studies))}")], "command")
     study, described = load_study(name), describe(studies[name], scale)
     directory.mkdir(parents=True, exist_ok=True)
-    independent = {part: _write(part, table, directory) for part, table in described.items() if part not in study.derived}
+    free = {part: _write(part, table, directory) for part, table in described.items() if part not in study.derived}
     if scale == "paper":
-        console.print(_as_table(list(_reckon(independent)), [*study.derived]))
+        console.print(_as_table(list(_reckon(free)), [*study.derived]))
     parts: dict[str, Measured] = {}
-    most = max(sweep.ranks for sweep in independent.values())
+    most = max(sweep.ranks for sweep in free.values())
     check_ranks(most)
-    jobs = next(iter(independent.values())).jobs
+    jobs = next(iter(free.values())).jobs
     with open_client(on, most, slots or count_cores(), directory, jobs) as client:
         for part, table in described.items():
-            sweep = independent.get(part) or _write(part, _derive(study, part, table, parts), directory)
+            sweep = free.get(part) or _write(part, _derive(study, part, table, parts), directory)
             if (code := _drive(sweep, part, client, console, errors)) != Outcome.DONE:
-                again = f"steelyard study {name} --scale {scale} -o {directory}"
-                say(errors, f"stopped; to go on: {again}" if code == Outcome.STOPPED else f"mend the cause, then: {again}")
+                before = "to go on" if code == Outcome.STOPPED else "mend the cause, attempt them again, then"
+                say(errors, f"{before}: steelyard study {name} --scale {scale} -o {directory}")
                 return code
             parts[part] = open_part(sweep)
     return _judge(study, parts, directory, f"steelyard study {name} --scale {scale}", console)
@@ -146,7 +146,9 @@ def _drive(sweep: Sweep, part: str, client: Client, console: Console, errors: Co
         return Outcome.STOPPED
     failed = [m for m in sweep.members if (e := entries[m.id]).state == State.FAILED and e.code != Outcome.UNHEALTHY]
     for member in failed:
-        say(errors, f"{member} failed: {entries[member.id].reason}; attempt it again: steelyard sweep retry {sweep.file}")
+        say(errors, f"{member} failed: {entries[member.id].reason}")
+    if failed:
+        say(errors, f"to attempt them again: steelyard sweep retry {sweep.file}")
     return FAILED if failed else Outcome.DONE
 
 
@@ -206,17 +208,14 @@ def _plan(experiment: Experiment, ranks: int) -> Plan:
         return make_plan(file, ranks)
 
 
-def _as_table(costs: Iterable[Cost], derived: list[str]) -> Table:
-    table = Table("part", "runs", "core-hours", "disk", "memory of the largest", box=None, header_style="bold")
-    costs = list(costs)
-    for cost in costs:
-        hours = "unknown" if cost.core_hours != cost.core_hours else f"{cost.core_hours:.3g}"
-        table.add_row(cost.part, str(cost.runs), hours, decimal(round(cost.disk_bytes)), decimal(round(cost.memory_bytes)))
+def _as_table(costs: list[Cost], derived: Iterable[str]) -> Table:
+    table = Table("part", "runs", "core-hours", "disk", "memory of the largest run", box=None, header_style="bold")
+    disk, memory = sum(cost.disk_bytes for cost in costs), max(cost.memory_bytes for cost in costs)
+    whole = Cost("all", sum(cost.runs for cost in costs), sum(cost.core_hours for cost in costs), disk, memory)
+    for cost in [*costs, whole]:
+        hours = f"{cost.core_hours:.3g}" if isfinite(cost.core_hours) else "unknown here"
+        sizes = (decimal(round(cost.disk_bytes)), decimal(round(cost.memory_bytes)))
+        table.add_row(cost.part, str(cost.runs), hours, *sizes, style="bold" if cost is whole else "")
     for part in derived:
-        table.add_row(part, "", "as the parts that it follows from")
-    hours = sum(cost.core_hours for cost in costs)
-    told = "unknown" if hours != hours else f"{hours:.3g}"
-    most = max(cost.memory_bytes for cost in costs)
-    disk = sum(cost.disk_bytes for cost in costs)
-    table.add_row("all", str(sum(c.runs for c in costs)), told, decimal(round(disk)), decimal(round(most)), style="bold")
+        table.add_row(part, "", "like the parts that it follows from")
     return table

@@ -2,7 +2,7 @@
 
 A study is a package beside this module. Its ``study.toml`` describes the runs, part by part and at two scales, see
 `orchestration.study`; its module ``study`` holds a `Study`, whose claims are functions of the finished parts. One rule
-judges all claims: a measurement has an interval, an expectation has bounds, and where the one lies in the other decides.
+judges all claims: a measurement has an interval, an expectation has bounds, and how the two lie decides.
 """
 
 from __future__ import annotations

@@ -63,7 +63,14 @@ def pair_rules(experiment: Experiment, projection: str) -> Iterator[tuple[PairRu
 def weight_drift(
     experiment: Experiment, weights_mv: Mapping[str, float], rates_hz: Mapping[str, float]
 ) -> dict[str, float]:
-    """Compute how fast each plastic projection's mean weight changes.
+    """Compute how fast each plastic projection's mean weight changes [mV/ms]: the sum of its `drift_terms`."""
+    return {name: sum(terms) for name, terms in drift_terms(experiment, weights_mv, rates_hz).items()}
+
+
+def drift_terms(
+    experiment: Experiment, weights_mv: Mapping[str, float], rates_hz: Mapping[str, float]
+) -> dict[str, list[float]]:
+    """Compute what each term of each rule contributes to the change of mean weights.
 
     Parameters
     ----------
@@ -77,7 +84,8 @@ def weight_drift(
     Returns
     -------
     dict
-        Drift by plastic projection [mV/ms, in the projection's own scaling].
+        Five numbers for each rule of each plastic projection, as in the equation above [mV/ms, in the projection's own
+        scaling].
 
     Raises
     ------
@@ -85,13 +93,13 @@ def weight_drift(
         If the mean of a rule, or the covariance, is not known.
     """
     names = list(experiment.sizes)
-    drift = {}
+    found: dict[str, list[float]] = {}
     for name, p in experiment.plastic.items():
         scale = experiment.weight_scale(name)
         weight = weights_mv[name] * scale
         post, pre = names.index(p.target), names.index(p.source)
         r_post, r_pre = 1e-3 * rates_hz[p.target], 1e-3 * rates_hz[p.source]
-        drift[name] = 0.0
+        found[name] = []
         for rule, factor in pair_rules(experiment, name):
             c = rule.coefficients(scale, experiment.weight_unit(name))
             tau_pre, tau_post = rule.traces["x_pre"], rule.traces["x_post"]
@@ -103,8 +111,8 @@ def weight_drift(
                 (c.a_post, r_post),
                 (c.b_post, tau_pre * r_post * r_pre + added[tau_pre][pre, post]),
             ]
-            drift[name] += factor * float(sum((a + b * weight) * average for (a, b), average in terms)) / scale
-    return drift
+            found[name] += [factor * float((a + b * weight) * average) / scale for (a, b), average in terms]
+    return found
 
 
 def fixed_point(

@@ -21,8 +21,12 @@ Floats = NDArray[np.float64]
 _CANDIDATES = 4
 """Units that are drawn for each of a decorrelated basis."""
 
-_LEAST = 1e-8
+_LEAST = 1e-20
 """Mean square of what is new in a unit, below which it counts as a combination of others."""
+
+_FLOOR = 1e-4
+"""Mean square of what is new in a unit, below which it is not made as large as others: beyond the states that the pilot
+visits, and in rare ones, such a difference of units is enormous once it is magnified to unit size."""
 
 
 class Units(NamedTuple):
@@ -106,7 +110,11 @@ def _visited(e: CodingExperiment) -> Floats:
 
 
 def _decorrelate(A: Floats, offset: Floats, states: Floats, n: int) -> tuple[NDArray[np.int64], Floats]:
-    """Choose the n most different units and combine them to functions that are orthonormal over states."""
+    """Choose the n most different units, and combine them to functions that are orthogonal over states.
+
+    Their mean square is one, all together; that of each is in proportion to s / (s + floor), where s is the mean square
+    of what its unit adds to those before.
+    """
     values, combination = np.empty((len(offset), len(states))), np.eye(len(offset))
     _evaluate(A, offset, np.ascontiguousarray(states), values)
     chosen = np.full(n, -1, np.int64)
@@ -114,7 +122,8 @@ def _decorrelate(A: Floats, offset: Floats, states: Floats, n: int) -> tuple[NDA
     if found < n:
         remedy = f"only {found} units are independent over the states that the teacher visits; lower it to that"
         raise ExperimentError([Problem("network.basis.size", str(n), remedy)])
-    return chosen, np.ascontiguousarray(combination[chosen][:, chosen])
+    mean_square = float((values[chosen] ** 2).mean())
+    return chosen, np.ascontiguousarray(combination[chosen][:, chosen]) / np.sqrt(mean_square)
 
 
 @kernel
@@ -171,16 +180,17 @@ def _orthonormalise(values: Floats, combination: Floats, chosen: NDArray[np.int6
         if best < 0:
             return r
         chosen[r] = best
+        size = np.sqrt(most + _FLOOR)
         for m in range(n_states):
-            values[best, m] /= np.sqrt(most)
+            values[best, m] /= size
         for k in range(n_units):
-            combination[best, k] /= np.sqrt(most)
+            combination[best, k] /= size
         for j in range(n_units):
             if not _among(chosen, r + 1, j):
                 overlap = 0.0
                 for m in range(n_states):
                     overlap += values[best, m] * values[j, m]
-                overlap /= n_states
+                overlap *= (most + _FLOOR) / (most * n_states)
                 for m in range(n_states):
                     values[j, m] -= overlap * values[best, m]
                 for k in range(n_units):

@@ -30,15 +30,16 @@ import numpy as np
 
 from mpi_engine.compiled import inlined, kernel, part
 from mpi_engine.dynamics.currents import inject
+from mpi_engine.dynamics.delivery import deliver, deliver_weighted, slot
 from mpi_engine.dynamics.integrators import exponential_euler, forward_euler
 from mpi_engine.dynamics.neurons import announce, find_spikes
 from mpi_engine.dynamics.plasticity import (
-    drifted, last_event, remember, remember_trace, trace_at, unchanged, update_postsynaptic, update_presynaptic,
+    drifted, last_event, remember, remember_trace, trace_at, trace_of, update_postsynaptic, update_presynaptic,
 )
 from mpi_engine.dynamics.recorders import count_spikes, has_room, keep_spikes, observe, trace
 from mpi_engine.dynamics.stimulus import announce_train
 from mpi_engine.dynamics.stopwatch import begin_laps, end_lap
-from mpi_engine.dynamics.synapses import deliver, deliver_weighted, learning_of, slot
+from mpi_engine.dynamics.visits import Learn, visits_of
 from mpi_engine.network.exchange import exchange
 
 '''

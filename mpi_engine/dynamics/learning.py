@@ -9,6 +9,9 @@ from mpi_engine.dynamics.plasticity import Trace, rule_functions, rule_parameter
 from mpi_engine.experiment import Experiment, Normalisation, UserRule
 from mpi_engine.user import arguments_of
 
+SIDES = ("pre", "post")
+"""Of a synapse, in the order of `rule_functions`."""
+
 
 class Learning:
     """Which traces all rules of an experiment follow, and the functions of each plastic projection.
@@ -68,59 +71,75 @@ class Learning:
         """Whether a projection's weights change between spikes."""
         return any("drift0" in rule_parameters(self.e, projection, rule, 0) for rule in self.rules(projection))
 
+    def n_seen(self, projection: str) -> int:
+        """Most that the rules of a projection see of a synapse at an event."""
+        return max(len(self._seen(projection, side)) for side in SIDES)
+
     def text(self, projection: str, functions: Functions) -> str:
-        """Write the three functions of a projection's rule, and the kernel that brings its weights up to date."""
-        names = ", ".join(self.arguments(projection))
+        """Write the functions of a projection's rules, and the kernel that brings its weights up to date."""
+        names = self.arguments(projection)
+        p, taken = f"_{projection}", ", ".join(names)
         lines: list[str] = []
         for rule in self.rules(projection):
-            lines += parameter_class(f"p_{projection}_{rule}", list(rule_parameters(self.e, projection, rule, 0)))
-        functions_of = {
-            "on_post": ("(w, source, target, depth, learn)", self._on_post(projection, functions)),
-            "bring": ("(w, source, target, n, learn)", self._drift(projection, "n", "0")),
-            "on_pre": ("(w, source, target, n, learn)", self._on_pre(projection, functions)),
-        }
-        for kind, (arguments, body) in functions_of.items():
-            if body:
-                lines += ["", "", "@part", f"def {kind}_{projection}{arguments}:", f"    {names} = learn",
-                          *(f"    {line}" for line in body), "    return w"]
-        none = {"on_post": "None", "bring": "unchanged", "on_pre": "unchanged"}
-        three = (f"{kind}_{projection}" if body else none[kind] for kind, (_, body) in functions_of.items())
+            lines += parameter_class(f"p{p}_{rule}", list(rule_parameters(self.e, projection, rule, 0)))
+        of_source = ", ".join(f"trace_of({name}, source)" if name.startswith("pre_") else name for name in names)
         history = f"history_{self.e.projections[projection].target}"
-        lines += ["", "", f"deliver_{projection}, make_room_{projection}, catch_up_part_{projection} = "
-                          f"learning_of({', '.join(three)})"]
-        lines += ["", "", "@kernel", f"def catch_up_{projection}(n, weights, synapses, {names}):",
-                  f"    catch_up_part_{projection}(synapses, {history}, n, ({names}), weights)", ""]
+        spike = [f"n = {history}.steps[depth, target]", *self._drift(projection, "depth + 1")]
+        functions_of = {
+            "see_post": ("w, seen, k, target, depth", [*spike, *self._see(projection, "post")]),
+            "on_post": ("w, seen, k", self._change(projection, "post", functions)),
+            "see_pre": ("w, seen, k, target, n", [*self._drift(projection, "0"), *self._see(projection, "pre")]),
+            "on_pre": ("w, seen, k", self._change(projection, "pre", functions)),
+            "bring": ("w, target, n", self._drift(projection, "0")),
+        }
+        lines += ["", "", "@part", f"def at{p}(source, learn):", f"    {taken} = learn", f"    return {of_source}"]
+        for kind, (arguments, body) in functions_of.items():
+            lines += ["", "", "@part", f"def {kind}{p}({arguments}, here):", f"    {taken} = here",
+                      *(f"    {line}" for line in body), "    return w"]
+        rules = ["None" if kind in ("on_post", "bring") and not body else f"{kind}{p}"
+                 for kind, (_, body) in functions_of.items()]
+        lines += ["", "", f"deliver{p}, make_room{p}, catch_up_part{p} = "
+                          f"visits_of(Learn(at{p}, {', '.join(rules)}))"]
+        lines += ["", "", "@kernel", f"def catch_up{p}(n, weights, synapses, {taken}):",
+                  f"    catch_up_part{p}(synapses, {history}, n, ({taken}), weights)", ""]
         return "\n".join(lines)
 
-    def _on_pre(self, projection: str, functions: Functions) -> list[str]:
+    def _seen(self, projection: str, side: str) -> dict[tuple[str, str], str]:
+        """What rules see of a synapse at a spike of one side, by rule and argument, as a kernel writes it."""
         target = self.e.projections[projection].target
-        lines = []
-        for rule in self.rules(projection):
-            function, _ = rule_functions(self.e, rule)
-            known = {"w": "w", "V": f"V_{target}[target]"}
+        found: dict[tuple[str, str], str] = {}
+        for rule, function in self._functions(projection, side).items():
+            known = {"V": f"V_{target}[target]"}
             for (of, name), trace in self.traces(projection).items():
-                if of == rule:
-                    pre = trace in self.presynaptic and name.endswith("_pre")
-                    known[name] = (f"trace_at(pre_{self.presynaptic[trace]}, source, n)" if pre
-                                   else f"post_{self.postsynaptic[trace]}.value[target]")
-            lines += self._apply(projection, rule, function, f"on_pre_{rule}", known, functions)
-        return lines
-
-    def _on_post(self, projection: str, functions: Functions) -> list[str]:
-        target = self.e.projections[projection].target
-        lines = self._drift(projection, "n", "depth + 1")
-        for rule in self.rules(projection):
-            _, function = rule_functions(self.e, rule)
-            if function is None:
-                continue
-            known = {"w": "w"}
-            for (of, name), trace in self.traces(projection).items():
-                if of == rule and name.endswith("_pre"):
-                    known[name] = f"trace_at(pre_{self.presynaptic[trace]}, source, n)"
-                elif of == rule and trace in self.sampled[target]:
+                if of != rule:
+                    continue
+                if name.endswith("_pre"):
+                    known[name] = f"trace_at(pre_{self.presynaptic[trace]}, n)"
+                elif side == "pre":
+                    known[name] = f"post_{self.postsynaptic[trace]}.value[target]"
+                elif trace in self.sampled[target]:
                     known[name] = f"history_{target}.samples[{self.sampled[target].index(trace)}, depth, target]"
-            lines += self._apply(projection, rule, function, f"on_post_{rule}", known, functions)
-        return [f"n = history_{target}.steps[depth, target]", *lines] if lines else []
+            found |= {(rule, name): known[name] for name in arguments_of(function) if name in known}
+        return found
+
+    def _functions(self, projection: str, side: str) -> dict[str, Function]:
+        """What each rule does at a spike of one side, if it does."""
+        both = {rule: rule_functions(self.e, rule)[SIDES.index(side)] for rule in self.rules(projection)}
+        return {rule: function for rule, function in both.items() if function is not None}
+
+    def _see(self, projection: str, side: str) -> list[str]:
+        """Write what puts the k-th synapse's part of what rules see into its column."""
+        rows = dict.fromkeys(self._seen(projection, side).values())
+        return [f"seen[{row}, k] = {value}" for row, value in enumerate(rows)]
+
+    def _change(self, projection: str, side: str, functions: Functions) -> list[str]:
+        """Write the change of a weight by all rules, one after the other."""
+        seen, lines = self._seen(projection, side), []
+        rows = list(dict.fromkeys(seen.values()))
+        for rule, function in self._functions(projection, side).items():
+            known = {name: f"seen[{rows.index(value)}, k]" for (of, name), value in seen.items() if of == rule}
+            lines += self._apply(projection, rule, function, f"on_{side}_{rule}", {"w": "w", **known}, functions)
+        return lines
 
     def _apply(self, projection: str, rule: str, function: Function, alias: str, known: Mapping[str, str],
                functions: Functions) -> list[str]:
@@ -132,15 +151,15 @@ class Learning:
             changed = f"w + p.schedule_factor * ({changed} - w)"
         return [self._p(projection, rule), f"w = {self._rounded(projection, changed)}"]
 
-    def _drift(self, projection: str, step: str, depth: str) -> list[str]:
-        """Write the change since a weight's last event, by all rules that have one; nothing if none has."""
+    def _drift(self, projection: str, depth: str) -> list[str]:
+        """Write the change from a weight's last event to step n, by all rules that have one; nothing if none has."""
         if not self.drifts(projection):
             return []
         p = self.e.projections[projection]
         pre = next(self.presynaptic[trace] for (_, name), trace in self.traces(projection).items()
                    if name.endswith("_pre"))
-        since = f"last_event(history_{p.target}, pre_{pre}, epoch_{projection}, source, target, {depth})"
-        lines = [f"steps = {step} - {since}"]
+        since = f"last_event(history_{p.target}, pre_{pre}, epoch_{projection}, target, {depth})"
+        lines = [f"steps = n - {since}"]
         for rule in self.rules(projection):
             if "drift0" in rule_parameters(self.e, projection, rule, 0):
                 changed = self._rounded(projection, "drifted(w, steps, p.drift0, p.drift1)")

@@ -57,6 +57,15 @@ class PresynapticTrace(NamedTuple):
     keep: NDArray[np.float32]
 
 
+class SourceTrace(NamedTuple):
+    """The presynaptic trace of one source; see `PresynapticTrace`."""
+
+    after: Real
+    before: Real
+    last: int
+    decay: NDArray[np.float32]
+
+
 class PostsynapticTrace(NamedTuple):
     """Traces of a rank's targets, kept up to date every step.
 
@@ -189,12 +198,6 @@ def rule_parameters(experiment: Experiment, projection: str, rule: str, step: in
 
 
 @part
-def unchanged(w: Real, source: int, target: int, n: int, learn: Any) -> Real:
-    """Weight of a synapse that does not change between spikes."""
-    return w
-
-
-@part
 def drifted(w: Real, steps: int, constant: Real, slope: Real) -> float:
     r"""Weight some steps later, where :math:`dw/dt = c_0 + c_1 w`; the coefficients are those of a step."""
     duration, constant, slope = np.float64(steps), np.float64(constant), np.float64(slope)
@@ -205,20 +208,24 @@ def drifted(w: Real, steps: int, constant: Real, slope: Real) -> float:
 
 
 @part
-def last_event(history: History, trace: PresynapticTrace, epoch: NDArray[np.int32], source: int, target: int,
-               depth: int) -> int:
+def last_event(history: History, trace: SourceTrace, epoch: NDArray[np.int32], target: int, depth: int) -> int:
     """Step to which a weight is up to date: of the last spike on either side, a history's entry or an older one."""
     post = history.steps[depth, target] if depth < history.steps.shape[0] else NEVER
-    return max(post, trace.last[source], epoch[0])
+    return max(post, trace.last, epoch[0])
 
 
 @part
-def trace_at(trace: PresynapticTrace, source: int, step: int) -> Real:
+def trace_of(trace: PresynapticTrace, source: int) -> SourceTrace:
+    """Look up a source's trace."""
+    return SourceTrace(trace.after[source], trace.before[source], trace.last[source], trace.decay)
+
+
+@part
+def trace_at(trace: SourceTrace, step: int) -> Real:
     """Presynaptic trace that a spike in a step sees: the value before the spikes of that step."""
-    since = step - trace.last[source]
-    if since == 0:
-        return trace.before[source]
-    return trace.after[source] * trace.decay[min(since, trace.decay.size - 1)]
+    since = step - trace.last
+    decayed = trace.after * trace.decay[min(since, trace.decay.size - 1)]
+    return trace.before if since == 0 else decayed
 
 
 @part
@@ -227,7 +234,7 @@ def update_presynaptic(trace: PresynapticTrace, x: Exchange, index: int, n: int)
     for k in range(x.offsets[index], x.offsets[index + 1]):
         source = x.fired[k]
         if trace.last[source] < n:
-            trace.before[source] = trace_at(trace, source, n)
+            trace.before[source] = trace_at(trace_of(trace, source), n)
             trace.after[source] = trace.before[source]
             trace.last[source] = n
         trace.after[source] = trace.keep[0] * trace.after[source] + trace.decay[0]

@@ -82,11 +82,12 @@ class Course:
             noise = np.zeros_like(noise)
             if self.stage.phase.state is not None:
                 x = self.teaching.in_network_units(np.array(self.stage.phase.state))
-        n = min(self.stage.last - step, _WINDOW)
-        c = self.conditions.input(step, n, noise)
+        c = self.conditions.input(step, min(self.stage.last - step, _WINDOW), noise)
+        states = self.teaching.follow(step, x, c)
+        n = len(states) - 1
+        self._noise = noise if n == len(c) else c[n].copy()
         feedback, learning_rate = self.conditions.feedback(step, n), self.conditions.learning_rate(step, n)
-        self.window = Signals(step, self.teaching.follow(step, x, c), c, feedback, learning_rate)
-        self._noise = noise
+        self.window = Signals(step, states, c[:n], feedback, learning_rate)
 
     def state_at(self, step: int) -> tuple[Floats, Floats]:
         """State of the teacher, and of a random input, after a step of the window or before its first."""

@@ -17,11 +17,17 @@ Floats = NDArray[np.float64]
 UNHEALTHY = 4
 """Status word: a number left the range of the sums."""
 
+ROWS = 4
+"""Rows of the mixing that are added at a time, so that psi is read and written more rarely than they."""
+
+_CACHE_LINE = 64
+
 
 class Basis(NamedTuple):
     """Units of the basis on this rank: its block of them, or all where every weight is stored.
 
-    A rank with n of the units has m = n of the functions that these are made of, or all if the basis is decorrelated.
+    A rank with n of the units has m = n of the functions that these are made of, or, if the basis is decorrelated, all
+    up to that of its last unit.
 
     Parameters
     ----------
@@ -30,9 +36,9 @@ class Basis(NamedTuple):
     dense : ndarray of float64, shape (N, n)
         Dense: what a spike of each neuron adds to u; without rows if the basis is structured.
     u, offset, bent : ndarray of float64, shape (m,)
-        bent = tanh(u + offset).
-    mixing : ndarray of float64, shape (m, n)
-        The rank's columns of C^T; without rows if the basis is not decorrelated.
+        bent = tanh(u + offset), followed by zeros where `mixing` has more rows.
+    mixing : ndarray of float64, shape (m + padding, n)
+        The rank's columns of C^T and zeros, a multiple of `ROWS`; without rows if the basis is not decorrelated.
     psi : ndarray of float64, shape (n,)
         psi = C bent, or the same memory as bent.
     theta : ndarray of float64, shape (K, n)
@@ -61,6 +67,15 @@ class Basis(NamedTuple):
     kept: Floats
 
 
+def at_cache_line(values: Floats) -> Floats:
+    """Copy a matrix to where a cache line begins: what is read anew in every step is then read a quarter faster."""
+    room = np.zeros(values.size + _CACHE_LINE // values.itemsize)
+    begin = -room.ctypes.data % _CACHE_LINE // values.itemsize
+    copy = room[begin : begin + values.size].reshape(values.shape)
+    copy[:] = values
+    return copy
+
+
 @part
 def activate(basis: Basis, readout: Floats) -> None:
     """Set psi."""
@@ -75,13 +90,21 @@ def activate(basis: Basis, readout: Floats) -> None:
     for j in range(u.size):
         bent[j] = tanh(u[j] + offset[j])
     if basis.mixing.shape[0] > 0:
-        psi, mixing = basis.psi, basis.mixing
-        for k in range(psi.size):
-            psi[k] = 0.0
-        for j in range(bent.size):
-            value = bent[j]
-            for k in range(psi.size):
-                psi[k] += mixing[j, k] * value
+        _mix(basis.psi, basis.mixing, bent, u.size - basis.psi.size)
+
+
+@part
+def _mix(psi: Floats, mixing: Floats, bent: Floats, before: int) -> None:
+    """Set psi = C bent, in the order of the functions; C is triangular, with units of lower ranks before the rank's."""
+    for k in range(psi.size):
+        psi[k] = 0.0
+    for j in range(0, bent.size, ROWS):
+        begin = max(j - before, 0)
+        rest = psi[begin:]
+        a, b, c, d = mixing[j, begin:], mixing[j + 1, begin:], mixing[j + 2, begin:], mixing[j + 3, begin:]
+        at_a, at_b, at_c, at_d = bent[j], bent[j + 1], bent[j + 2], bent[j + 3]
+        for k in range(rest.size):
+            rest[k] = (((rest[k] + a[k] * at_a) + b[k] * at_b) + c[k] * at_c) + d[k] * at_d
 
 
 @part

@@ -16,7 +16,8 @@ from mpi_engine.experiment.trajectory import read_trajectory
 
 Floats = NDArray[np.float64]
 
-_ENORMOUS = 1e9
+_ENORMOUS, _TAME = 1e9, 1e2
+"""Largest coordinate of a state that can be followed; and of one that a network is shown of a teacher that diverges."""
 
 _TEXT = '''"""A teacher, written by mpi_engine.dynamics.teaching."""
 
@@ -124,12 +125,12 @@ class Teaching:
         Returns
         -------
         ndarray of float64, shape (n + 1, K)
-            The state at the beginning of each step, and after the last.
+            The state at the beginning of each step, and after the last; of fewer steps if it diverges after these.
 
         Raises
         ------
         TeacherError
-            If the state is no longer finite.
+            If the state diverges from the first step on.
         """
         if self._module is None:
             return self._interpolate(np.arange(first_step, first_step + len(c) + 1, dtype=np.float64) * self._dt_s)
@@ -138,6 +139,9 @@ class Teaching:
         self._module.follow(states, c, first_step, self._dt_s)     # the time of a step, wherever one begins
         wrong = ~(np.abs(states) < _ENORMOUS).all(axis=1)
         if wrong.any():
+            tame = int(np.argmin((np.abs(states) < _TAME).all(axis=1)))
+            if tame > 1:
+                return states[:tame]
             m = int(np.argmax(wrong))
             before = self._offset + self._scale * states[max(m - 1, 0)]
             raise TeacherError(describe_divergence((first_step + m) * self._dt_s, before.tolist()))

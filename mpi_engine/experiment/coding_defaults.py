@@ -15,7 +15,7 @@ from mpi_engine.experiment.coding import CodingExperiment
 from mpi_engine.experiment.coding_network import Basis, CodingNetwork, GivenDecoder
 from mpi_engine.experiment.data import DataError
 from mpi_engine.experiment.phases import Geometric, NoiseInput, Phase
-from mpi_engine.experiment.pilot import Pilot, PilotError, choose_scale, run_pilot
+from mpi_engine.experiment.pilot import Pilot, PilotError, choose_scale, exploring_noise, run_pilot
 from mpi_engine.experiment.problems import ExperimentError, Problem
 from mpi_engine.experiment.teachers import RecordedTeacher, Teacher
 from mpi_engine.experiment.trajectory import resolve_trajectory
@@ -28,6 +28,9 @@ _FINEST = 0.02
 
 _WIDTH = 0.4
 """Root mean square of a coordinate, below which gains grow, so that units differ over the states that are visited."""
+
+_SMOOTH, _STEEP = (0.2, 0.8), (0.5, 2.0)
+"""Gains: differences of smooth units approximate smooth functions best; without decorrelation, units are too alike."""
 
 _UNITS, _FEWEST_UNITS = 20, 10
 """Units of a basis for each dimension; and in one dimension, where no more are different enough."""
@@ -77,22 +80,16 @@ def _rounded(value: float) -> float:
 
 
 def _fill_in_input(phase: Phase, teacher: Teacher) -> Phase:
-    """Give a phase of learning an input that explores the surroundings of the states that are visited without one.
-
-    A teacher that comes to rest must be driven through the states that it is to learn; another is disturbed a little.
-    """
+    """Give a phase of learning an input that explores, or give the noise of any phase what it lacks."""
     given = phase.input
     if phase.does == "learn" and given is None:
         given = NoiseInput(kind="ornstein_uhlenbeck")
     if not isinstance(given, NoiseInput) or None not in (given.std_per_s, given.tau_ms):
         return phase
-    rest = run_pilot(teacher, None)
-    if not isinstance(teacher, RecordedTeacher) and rest.comes_to_rest:
-        std, tau_s = 0.5 * rest.lipschitz_per_s, 2.4 / max(rest.lipschitz_per_s, 1e-3)
-    else:
-        std, tau_s = 0.2 * rest.speed_per_s, 0.7 / max(rest.turnover_per_s, 1e-3)
-    std = _rounded(std) if given.std_per_s is None else given.std_per_s
-    tau_ms = _rounded(1e3 * tau_s) if given.tau_ms is None else given.tau_ms
+    chosen = exploring_noise(teacher)
+    assert chosen.std_per_s is not None and chosen.tau_ms is not None
+    std = _rounded(chosen.std_per_s) if given.std_per_s is None else given.std_per_s
+    tau_ms = _rounded(chosen.tau_ms) if given.tau_ms is None else given.tau_ms
     return phase.model_copy(update={"input": NoiseInput(kind=given.kind, std_per_s=std, tau_ms=tau_ms)})
 
 
@@ -103,11 +100,12 @@ def _fill_in_network(network: CodingNetwork, teacher: Teacher, pilot: Pilot) -> 
         norm = math.sqrt(float((change**2).sum(axis=1).mean())) / (_RATE_HZ * network.size)
         decoder = decoder.model_copy(update={"norm": _rounded(max(norm, _FINEST * pilot.amplitude))})
     steeper = max(1.0, _WIDTH / max(pilot.amplitude / math.sqrt(k), 1e-3))
+    decorrelated = basis.kind == "structured" if basis.decorrelated is None else basis.decorrelated
     basis = basis.model_copy(update={
         "size": basis.size or (_UNITS * k if k > 1 else _FEWEST_UNITS),
-        "gains": basis.gains or [_rounded(gain * steeper) for gain in (0.5, 2.0)],
+        "gains": basis.gains or [_rounded(gain * steeper) for gain in (_SMOOTH if decorrelated else _STEEP)],
         "offset": 1.0 if basis.offset is None else basis.offset,
-        "decorrelated": basis.kind == "structured" if basis.decorrelated is None else basis.decorrelated,
+        "decorrelated": decorrelated,
     })
     return network.model_copy(update={"decoder": decoder, "basis": basis})
 
@@ -121,8 +119,8 @@ def _fill_in_rates(phase: Phase, network: CodingNetwork, pilot: Pilot) -> Phase:
         learns = phase.does == "learn" and network.drift == "learned"
         k = phase.feedback[0] or k
         square = _mean_square(network.basis)
-        eta = _rounded(min(k * pilot.turnover_per_s, k * k / 8) / square)
-        falling = Geometric(geometric=[eta, _rounded(eta / 20)]) if eta > 0 else 0.0
+        eta = _rounded(min(3 * k * pilot.turnover_per_s, k * k / 8) / square)
+        falling = Geometric(geometric=[eta, _rounded(eta / 60)]) if eta > 0 else 0.0
         update["learning_rate_per_s2"] = falling if learns else 0.0
     return phase.model_copy(update=update)
 

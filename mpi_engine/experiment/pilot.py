@@ -27,7 +27,7 @@ _LENGTH_S = 30.0
 _SAMPLES = 2000
 """States that are kept."""
 
-_SPREAD = 0.15
+_SPREAD = 0.25
 """Standard deviation of the isotropic spread of states about those visited, in units of the amplitude."""
 
 _ENORMOUS = 1e9
@@ -86,7 +86,7 @@ class Pilot:
 
 
 def choose_scale(teacher: Teacher) -> tuple[list[float], list[float]]:
-    """Choose offset and scale of a teacher, unless given, from a run without input: dimensions are then of order one.
+    """Choose offset and scale of a teacher, unless given: dimensions are then of order one.
 
     Raises
     ------
@@ -101,18 +101,43 @@ def choose_scale(teacher: Teacher) -> tuple[list[float], list[float]]:
     else:
         pilot = run_pilot(teacher.model_copy(update={"offset": [0.0] * k, "scale": [1.0] * k}), None)
         states, rests = pilot.states, pilot.comes_to_rest
-    if rests:      # where it came to rest is the middle; how far away it began is the size
-        offset = states[-1]
-        scale = np.full(k, np.abs(states - offset).max())
+    if rests:      # how far it began from where it came to rest is the size
+        scale = np.full(k, np.abs(states - states[-1]).max() or np.abs(states).max() or 1.0)
+        offset = states[-1] + scale * _middle(teacher, states[-1], scale)
     else:
         offset = (states.min(axis=0) + states.max(axis=0)) / 2
         scale = np.abs(states - offset).max(axis=0)
-    if scale.max() == 0.0:      # it never moved
-        offset, scale = np.zeros(k), np.full(k, np.abs(states).max() or 1.0)
     scale = np.maximum(scale, 0.1 * scale.max())
     digits = 2 - math.floor(math.log10(float(scale.max())))
     rounded = [float(f"{value:.3g}") for value in scale]
     return teacher.offset or [round(float(value), digits) + 0.0 for value in offset], teacher.scale or rounded
+
+
+def exploring_noise(teacher: Teacher) -> NoiseInput:
+    """Choose an input that explores the surroundings of the states that a teacher visits without one.
+
+    A teacher that comes to rest must be driven through the states that it is to learn; another is disturbed a little.
+    """
+    rest = run_pilot(teacher, None)
+    if not isinstance(teacher, RecordedTeacher) and rest.comes_to_rest:
+        std, tau_s = 0.5 * rest.lipschitz_per_s, 2.4 / max(rest.lipschitz_per_s, 1e-3)
+    else:
+        std, tau_s = 0.2 * rest.speed_per_s, 0.7 / max(rest.turnover_per_s, 1e-3)
+    return NoiseInput(kind="ornstein_uhlenbeck", std_per_s=std, tau_ms=1e3 * tau_s)
+
+
+def _middle(teacher: Teacher, rest: Floats, scale: Floats) -> Floats:
+    """Find the middle of the states through which noise drives a teacher, which may come to rest elsewhere too.
+
+    From where it came to rest, in units of the scale; shape (K,).
+    """
+    at_rest = teacher.model_copy(update={"offset": rest.tolist(), "scale": scale.tolist()})
+    try:
+        states = run_pilot(at_rest, exploring_noise(at_rest)).states
+    except PilotError:      # an experiment that has another input need not know
+        return np.zeros_like(rest)
+    middle: Floats = np.quantile(states, (0.02, 0.98), axis=0).mean(axis=0)
+    return middle
 
 
 @lru_cache(maxsize=16)

@@ -18,7 +18,7 @@ from mpi_engine.network.distinct import BUFFER, draw_distinct
 from mpi_engine.network.drawing import draw_independent, find_candidates
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.rows import Rows, count_onto, n_sources, piece, row_starts
-from mpi_engine.network.streams import Key, Law, draw, law, mix64, philox, stream_key
+from mpi_engine.network.streams import Key, Law, draw, encrypt, law, mix64, stream_key
 
 
 @dataclass(frozen=True)
@@ -109,10 +109,10 @@ def draw_for_synapses(
     -------
     ndarray, shape (n_synapses,)
     """
-    kept, values = np.empty(drawn.rows.targets.size, dtype), np.empty(BUFFER)
+    kept, values, words = np.empty(drawn.rows.targets.size, dtype), np.empty(BUFFER), np.empty((4, 64), np.uint32)
     for begin in range(0, kept.size or 1, BUFFER):     # at least once, so that it is compiled
         some = values[: kept.size - begin]
-        _draw_run(law(value), key, drawn.rows, drawn.first_target, begin, some)
+        _draw_run(law(value), key, drawn.rows, drawn.first_target, begin, words, some)
         kept[begin : begin + BUFFER] = convert(some)
     return kept
 
@@ -137,16 +137,21 @@ def synapse_hashes(
 
 
 @kernel
-def _draw_run(law: Law, key: Key, rows: Rows, first_target: int, begin: int, values: NDArray[np.float64]) -> None:
-    """Draw numbers for a run of synapses."""
+def _draw_run(law: Law, key: Key, rows: Rows, first_target: int, begin: int, words: NDArray[np.uint32],
+              values: NDArray[np.float64]) -> None:
+    """Draw numbers for a run of synapses; `words`, shape (4, n), is room for as many at a time."""
     place = np.searchsorted(rows.starts, begin, side="right") - 1
-    for i in range(values.size):
-        while rows.starts[place + 1] <= begin + i:
-            place += 1
-        source, block = place // rows.blocks[0], place % rows.blocks[0]
-        target = first_target + block * rows.blocks[1] + rows.targets[begin + i]
-        high, low, _, _ = philox(key, source, target, 0, 0)
-        values[i] = draw(law, high, low)
+    for some in range(0, values.size, words.shape[1]):
+        n = min(words.shape[1], values.size - some)
+        words[2:] = 0
+        for i in range(n):
+            while rows.starts[place + 1] <= begin + some + i:
+                place += 1
+            words[0, i] = place // rows.blocks[0]
+            words[1, i] = first_target + place % rows.blocks[0] * rows.blocks[1] + rows.targets[begin + some + i]
+        encrypt(key, words)
+        for i in range(n):
+            values[some + i] = draw(law, words[0, i], words[1, i])
 
 
 @kernel

@@ -70,11 +70,11 @@ def _draw_sources(
     first, last = (ids[0], ids[-1] + 1) if ids.size else (0, 0)
     drawn = draw_values(in_degree, degree_key, first, last - first)[ids - first]
     degrees = np.clip(np.rint(drawn), 0, n_sources - (candidates.own < n_sources)).astype(np.int64)
-    mark, words = np.full(n_sources, -1, np.int64), np.empty((4, _COUNTERS), np.uint32)
+    taken, words = np.zeros(n_sources, np.uint8), np.empty((4, _COUNTERS), np.uint32)
     sources, ends = np.empty(max(BUFFER, n_sources), np.int32), np.empty_like(ids)
     done = 0
     while True:
-        n = _draw_some(key, candidates, done, degrees, mark, words, sources, ends)
+        n = _draw_some(key, candidates, done, degrees, taken, words, sources, ends)
         yield ids[done : done + n], sources, ends[:n]
         done += n
         if done == ids.size:
@@ -87,14 +87,14 @@ def _draw_some(
     candidates: Candidates,
     begin: int,
     degrees: Integers,
-    mark: Integers,
+    taken: NDArray[np.uint8],
     words: NDArray[np.uint32],
     sources: NDArray[np.int32],
     ends: Integers,
 ) -> int:
     """Draw distinct sources for the targets from one on, as many as have room; return how many that are.
 
-    By Floyd's algorithm; `mark` remembers for which target a source was last drawn.
+    By Floyd's algorithm; `taken` says which sources the target has, and is zero between targets.
     """
     filled, n_counters = 0, words.shape[1]
     for i in range(begin, candidates.targets.size):
@@ -109,10 +109,14 @@ def _draw_some(
             u = uniform53(words[2 * half, counter % n_counters], words[2 * half + 1, counter % n_counters])
             highest = n - k + number
             source = min(int(u * (highest + 1)), highest)
-            if mark[source] == target:
+            if taken[source]:
                 source = highest
-            mark[source] = target
-            sources[filled + number] = candidates.sources[source + (source >= self)]
+            taken[source] = 1
+            sources[filled + number] = source
+        for place in range(filled, filled + k):
+            source = sources[place]
+            taken[source] = 0
+            sources[place] = candidates.sources[source + (source >= self)]
         filled += k
         ends[i - begin] = filled
     return candidates.targets.size - begin

@@ -82,13 +82,17 @@ def uniform53(high: Word, low: Word) -> float:
 
 @part
 def fill_words(key: Key, identity: int, other: int, first: int, words: NDArray[np.uint32]) -> None:
-    """Fill an array, shape (4, n), with the words that belong to a pair of ids, from a counter on: one in a column.
-
-    As `philox`, but round by round, so that the counters are encrypted side by side.
-    """
+    """Fill an array, shape (4, n), with the words that belong to a pair of ids, from counter `first` on."""
     a, b, c, d = words[0], words[1], words[2], words[3]
     for i in range(a.size):
         a[i], b[i], c[i], d[i] = _u(identity), _u(first + i), _u(other), _u(0)
+    encrypt(key, words)
+
+
+@part
+def encrypt(key: Key, counters: NDArray[np.uint32]) -> None:
+    """Encrypt counters, shape (4, n), as `philox` does each: round by round, so that they go side by side."""
+    a, b, c, d = counters[0], counters[1], counters[2], counters[3]
     k0, k1 = key
     for _ in range(10):
         for i in range(a.size):

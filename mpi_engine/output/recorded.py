@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -208,3 +209,14 @@ class TimeSplit:
     def n_ranks(self) -> int:
         """P."""
         return self.cpu_s.size
+
+    def __str__(self) -> str:
+        """Tell the shares of the parts, the largest first."""
+        return tell_shares(self.seconds)
+
+
+def tell_shares(seconds: Mapping[str, ArrayLike]) -> str:
+    """Tell what share of the time of all ranks each part has, the largest first; arguments as of `TimeSplit`."""
+    total = {name: float(np.sum(times)) for name, times in seconds.items()}
+    shares = sorted(((part / sum(total.values()), name) for name, part in total.items()), reverse=True)
+    return ", ".join(f"{name} {100 * share:.1f} %" for share, name in shares)

@@ -15,7 +15,7 @@ from mpi_engine.dynamics.conditions import compile_conditions
 from mpi_engine.dynamics.decoders import compile_draws, draw_decoder, draw_weights, find_dead
 from mpi_engine.dynamics.recorders import SpikeRecord
 from mpi_engine.dynamics.signals import Course
-from mpi_engine.dynamics.slow import UNHEALTHY, Basis
+from mpi_engine.dynamics.slow import ROWS, UNHEALTHY, Basis, at_cache_line
 from mpi_engine.dynamics.stopwatch import Stopwatch
 from mpi_engine.dynamics.teaching import TeacherError, Teaching
 from mpi_engine.experiment import ExperimentError, Problem
@@ -145,22 +145,23 @@ class CodingSimulation(Stepping):
         self._first_unit, end = (0, 0) if is_exact else (begin, end)
         n_units, n_neurons = end - self._first_unit, self._last - self._first if by_synapse else 0
         A, offset, mixing = self.units
-        if not len(mixing):
-            A, offset = A[self._first_unit : end], offset[self._first_unit : end]
+        functions = slice(0 if len(mixing) else self._first_unit, end)
+        A, offset = A[functions], offset[functions]
         dense = np.zeros((0, n_units))
         if e.network.basis.kind == "dense":
             dense = draw_dense(e, A, self.vectors, self._first_unit)
         weights, exists = np.zeros((0, 0)), np.zeros((0, 0))
         if by_synapse:
             weights, exists = draw_weights(e, self.vectors, self._first, self._last)
-        bent = np.zeros(len(offset))
+        padding = -len(offset) % ROWS if len(mixing) else 0
+        bent = np.zeros(len(offset) + padding)
         return Basis(
             A=np.ascontiguousarray(A.T),
             dense=dense,
             u=np.zeros(len(offset)),
             offset=offset,
             bent=bent,
-            mixing=np.ascontiguousarray(mixing[self._first_unit : end].T),
+            mixing=at_cache_line(np.pad(mixing[self._first_unit : end, functions].T, ((0, padding), (0, 0)))),
             psi=np.zeros(n_units) if len(mixing) else bent,
             theta=np.zeros((0 if by_synapse else e.n_dimensions, n_units)),
             weights=weights,

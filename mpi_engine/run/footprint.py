@@ -6,7 +6,7 @@ What Python, MPI and compiled code take themselves, and how many spikes there ar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import ceil
+from math import ceil, sqrt
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class Footprint:
         e, n_ranks = self._experiment, self._n_ranks
         local = {name: ceil(size / n_ranks) for name, size in e.sizes.items()}
         neurons = sum(local[name] * (self._neuron(name) + self._scratch(name)) for name in e.populations)
-        synapses = sum(self._synapses(name, local[p.target]) for name, p in e.projections.items())
+        synapses = sum(self.synapses(name, local[p.target]) for name, p in e.projections.items())
         traces = self._presynaptic() + sum(local[trace.population] for trace in self._post) * self._real
         histories = sum(local[name] * self._history(name) for name in self._plan.remembering)
         records = sum(self._statistics(name) * local[name] for name in e.populations) + self._segment()
@@ -124,7 +124,7 @@ class Footprint:
         conducting = "g_total" in self._experiment.variables_of(name)
         return (3 + varied + conducting) * self._real + 1 + 4
 
-    def _synapses(self, name: str, n_local: int) -> float:
+    def synapses(self, name: str, n_local: int) -> float:
         """Bytes of a projection onto so many neurons."""
         e, p = self._experiment, self._experiment.projections[name]
         per_synapse = 2
@@ -134,7 +134,14 @@ class Footprint:
         in_degree, most = e.expected_in_degree(name)
         n_blocks = int(blocks_of(n_local)[0])
         rows = e.sizes[p.source] * (n_blocks * np.dtype(starts_dtype(most * n_local)).itemsize + 4 * bool(p.rules))
-        return in_degree * n_local * per_synapse + rows + n_local * (8 + self._arrivals(name))
+        room = self._room(name, in_degree * n_local / (e.sizes[p.source] * n_blocks)) if p.rules else 0.0
+        return in_degree * n_local * per_synapse + rows + room + n_local * (8 + self._arrivals(name))
+
+    def _room(self, name: str, length: float) -> float:
+        """Bytes of the room for visits to the longest of a projection's pieces, given their mean length."""
+        longest = length + 3 * sqrt(length)
+        seen = self._plan.learning.n_seen(name)
+        return longest * (DEPTH * 2 + self._weight + seen * self._real)
 
     def _arrivals(self, name: str) -> int:
         """Bytes of the spikes under way to a target of a projection."""

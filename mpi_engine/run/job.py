@@ -13,11 +13,12 @@ from typing import Literal
 
 from mpi_engine.compiled import build
 from mpi_engine.dynamics.stopwatch import Timings
-from mpi_engine.experiment import Experiment, find_warnings
+from mpi_engine.experiment import Experiment, ExperimentError, find_warnings
 from mpi_engine.network.ranks import Ranks
 from mpi_engine.network.streams import VERSION
 from mpi_engine.output.checkpoints import Checkpoint, write_checkpoint
 from mpi_engine.output.provenance import provenance
+from mpi_engine.output.recorded import tell_shares
 from mpi_engine.output.segments import consolidate, seal
 from mpi_engine.output.writers import Writer, choose_writer
 from mpi_engine.run.directory import RunDirectory, read_parent
@@ -213,15 +214,20 @@ class Job:
         return simulation
 
     def _advance_in_health(self, simulation: Stepping) -> None:
-        """Collective. Advance; where the state is unhealthy, save it beside the last checkpoint, which stays."""
+        """Collective. Advance; seal what was recorded before an end that nobody asked for.
+
+        Where the state is unhealthy, it is saved beside the last checkpoint, which stays.
+        """
         try:
             self._advance(simulation)
-        except UnhealthyError as verdict:
-            if self._ranks.is_first:     # before the state, for which a full disk may have no room
+        except (ExperimentError, UnhealthyError) as verdict:
+            # before the state, for which a full disk may have no room
+            if isinstance(verdict, UnhealthyError) and self._ranks.is_first:
                 log.error("%s", verdict)
             if self._unsealed_from < simulation.step:
                 self._seal(simulation)
-            write_dump(self._writer, self._directory, simulation, verdict)
+            if isinstance(verdict, UnhealthyError):
+                write_dump(self._writer, self._directory, simulation, verdict)
             raise
 
     def _advance(self, simulation: Stepping) -> None:
@@ -249,20 +255,14 @@ class Job:
         done_s, ran_s = self._simulated_ms * 1e-3, self._timings["run"]
         log.info("ran %.1f s in %.1f s (%.2f biological seconds a second), written in %.1f s", done_s, ran_s,
                  done_s / ran_s, self._timings["write"])
-        self._log_split()
+        splits = self._ranks.gather(self._split)
+        log.info("time: %s", tell_shares({name: [split[name] for split in splits] for name in self._split}))
 
     def _split_time(self, simulation: Stepping) -> dict[str, float]:
         """Wall time of the run until now on this rank [s], by part; what no other part has is "other"."""
         split, timings = simulation.stopwatch.split(), self._timings
         split["other"] = max(timings["run"] - sum(split.values()), 0.0)
         return split | {name: timings[name] for name in ("write", "checkpoint") if name in timings}
-
-    def _log_split(self) -> None:
-        """Collective. Tell the mean of the ranks' time splits, the largest part first."""
-        splits = self._ranks.gather(self._split)
-        total = {name: sum(split[name] for split in splits) for name in self._split}
-        shares = sorted(((seconds / sum(total.values()), name) for name, seconds in total.items()), reverse=True)
-        log.info("time: %s", ", ".join(f"{name} {100 * share:.1f} %" for share, name in shares))
 
     def _measured(self) -> dict[str, float]:
         """What this rank spent since the run began, or was resumed; nothing if no step was left to do."""

@@ -15,7 +15,8 @@ from mpi_engine.dynamics.neurons import Population, make_population
 from mpi_engine.dynamics.plasticity import make_history, make_postsynaptic_trace, make_presynaptic_trace
 from mpi_engine.dynamics.stimulus import make_trains
 from mpi_engine.dynamics.stopwatch import Stopwatch
-from mpi_engine.dynamics.synapses import AnyProjection, PlasticProjection, make_projection, normalise, sum_weights
+from mpi_engine.dynamics.synapses import AnyProjection, PlasticProjection, make_projection
+from mpi_engine.dynamics.weights import normalise, sum_weights
 from mpi_engine.experiment import Experiment, Normalisation
 from mpi_engine.network.connectivity import connect, connect_nobody
 from mpi_engine.network.exchange import Exchange, make_exchange

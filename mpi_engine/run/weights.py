@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.dynamics.synapses import PlasticProjection, weight_sums
+from mpi_engine.dynamics.synapses import PlasticProjection
+from mpi_engine.dynamics.weights import weight_sums
 from mpi_engine.experiment import Experiment
 from mpi_engine.network.connectivity import Connectivity, synapse_hashes
 from mpi_engine.network.ranks import Ranks

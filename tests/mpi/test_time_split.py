@@ -62,9 +62,9 @@ def test_the_split_of_a_run_is_its_time(
     path.write_text(tomli_w.dumps(small_experiment(run={"duration_ms": 400.0})), encoding="utf-8")
     done = mpirun(ranks, "-m", "mpi_engine", "run", path, "-o", tmp_path / "run")
     assert done.returncode == 0, done.stderr
-    assert "time: " in (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
     reader = open_run(tmp_path / "run")
     split, phases_s = reader.time_split(), reader.provenance["timings_s"]
+    assert f"time: {split}\n" in (tmp_path / "run" / "log.txt").read_text(encoding="utf-8")
     assert (split.n_ranks, split.simulated_ms, split.build_s) == (ranks, 400.0, phases_s["build"])
     assert set(split.seconds) == OF_A_STEP | {"write", "checkpoint", "other"}
     assert all(seconds.shape == (ranks,) and (seconds >= 0).all() for seconds in split.seconds.values())

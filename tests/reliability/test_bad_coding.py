@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 import tomli_w
 
+from analysis.coding import CodingRun
+from analysis.coding_figures import pictures
 from mpi_engine.experiment import ExperimentError, parse_experiment
+from mpi_engine.output.coding_reader import open_coding_run
+from mpi_engine.run.job import run
 from tests.coding_networks import STRUCTURED, Table, make
 
 FREE = {"free": {"does": "run"}}
@@ -128,3 +133,29 @@ def test_learning_that_explodes_ends_with_exit_code_3(mpirun: Callable[..., Any]
     assert "learning_rate_per_s2" in done.stderr
     with h5py.File(tmp_path / "run" / "unhealthy.h5") as file:
         assert file["coding/theta"].shape == (30, 2)
+
+
+def test_what_was_recorded_before_a_teacher_diverges_is_kept(tmp_path: Path) -> None:
+    """And can be looked at: state, spikes, currents and weights up to there, in pictures too."""
+    flow = tmp_path / "flow.py"
+    flow.write_text("from mpi_engine.user import teacher\n\n\n@teacher(parameters={})\ndef flow(x):\n"
+                    "    return -x[0] + x[0] * x[0] * x[0], -x[1]\n", encoding="utf-8")
+    phases = {
+        "learn": LEARN | {"input": {"kind": "formula", "c_per_s": [0.0, 0.0]}},
+        "free": {"does": "run", "input": {"kind": "formula", "c_per_s": [8.0, 0.0]}},
+    }
+    table = make(
+        teacher={"kind": "user", "file": str(flow), "function": "flow", "initial_state": [0.5, 0.5]},
+        phases=phases, run={"duration_ms": 2000.0},
+        recording={"state": {"interval_ms": 1.0}, "currents": {"neurons": 3}, "slow_weights": {"interval_ms": 50.0}},
+    )
+    with pytest.raises(ExperimentError, match=r"teacher: diverges at t = 0\.\d+ s"):
+        run(parse_experiment(table), tmp_path / "run")
+    recorded = CodingRun(open_coding_run(tmp_path / "run"))
+    x = recorded.reader.tracking().x[:, 0]
+    assert 200 < len(x) < 2000
+    assert np.isfinite(x).all()
+    assert 5 < x[-1] < 100     # shortly before
+    drawn = [[panel.get_title(loc="left") for panel in figure.axes] for figure, _ in pictures(recorded)]
+    assert [titles[0] for titles in drawn] == ["Error while learning", "Free runs", "Orbit", "Spikes",
+                                               f"Currents into neuron {recorded.reader.currents().ids[0]}"]

@@ -208,6 +208,7 @@ def test_a_run_can_be_inspected_and_verified(finished: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert re.search(r"^state +finished", done.stdout, re.M)
     assert re.search(r"^recorded +0\.2 of 0\.2 s", done.stdout, re.M)
+    assert re.search(r"^time +[a-z]+ \d+\.\d %, [a-z]+ \d", done.stdout, re.M)
     assert re.search(r"^E +83 neurons, \d+\.\d\d Hz", done.stdout, re.M)
     assert re.search(r"^/report/E/data +\d+ x 3 +float32 +mV *$", done.stdout, re.M)
     assert steelyard("inspect", finished / "run.h5").stdout == done.stdout

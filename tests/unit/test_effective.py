@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tomllib
 from collections.abc import Callable
@@ -14,6 +15,10 @@ import pytest
 import tomli_w
 
 import analysis.studies.zhu2026
+from analysis.runs import Run
+from analysis.studies.zhu2026.measures import of_network, tabulate
+from analysis.studies.zhu2026.networks import effective_models, matched_networks
+from analysis.sweeps import Sweep
 from mpi_engine.experiment import Experiment, ExperimentError, load_experiment, parse_experiment
 from mpi_engine.output.reader import open_run
 from mpi_engine.run.job import run
@@ -291,3 +296,50 @@ def test_a_model_runs(finished: Path, tmp_path: Path) -> None:
     reader = open_run(tmp_path / "run")
     assert reader.experiment == model
     assert np.isfinite(reader.statistics("E").mean["V"]).all()
+
+
+def test_the_study_makes_its_networks_from_finished_ones(finished: Path) -> None:
+    """Of the same size, input and seed: their effective models, and controls with conductances matched where V was."""
+    run = Run(finished)
+    parts = {"conductance": Sweep(finished.parent, {"a": run})}
+    start = f"effective_time_constant.start_ms={START_MS}"
+    model = load_experiment(STUDY / "effective.toml", [*SMALL, start, *_only(effective_models(parts))])
+    assert model.effective_time_constant is not None
+    assert model.effective_time_constant.run_hash == run.experiment.hash
+    assert model.sizes == run.experiment.sizes
+    matched = load_experiment(STUDY / "conductance.toml", [*SMALL, *_only(matched_networks(parts))])
+    for name, p in matched.projections.items():
+        V_mv = run.statistics(p.target).mean["V"][-1].mean()
+        reversal_mv = run.experiment.synapses[p.synapse].reversal_mv
+        # the same current, if V is where it was
+        at_rest = run.experiment.initial_weight(name) * (reversal_mv + 72.0)
+        assert matched.initial_weight(name) * (reversal_mv - V_mv) == pytest.approx(at_rest, rel=1e-6)
+
+
+def test_the_study_measures_every_network(tmp_path: Path) -> None:
+    longer = ["run.duration_ms=1000.0", "recording.statistics.block_ms=500.0"]
+    run(load_experiment(STUDY / "conductance.toml", [*SMALL, *longer]), tmp_path / "run")
+    table = tabulate({"conductance": Sweep(tmp_path, {"a": Run(tmp_path / "run")})})
+    assert of_network(table, "var_V", "conductance", 0.0).shape == (1, 1)
+    assert abs(of_network(table, "signed_C", "conductance", 0.0)) <= of_network(table, "absolute_C", "conductance", 0.0)
+    low, high = (of_network(table, f"{kind}_E", "conductance", 0.0) for kind in ("theory", "bound"))
+    assert 0 < low == high     # no input is shared
+    assert of_network(table, "tau_E", "conductance", 0.0) < 15.0
+
+
+def test_a_spike_carries_the_charge_that_the_papers_weight_names() -> None:
+    """Exponential Euler sums the kernel from the first step after a recurrent spike, and from the one of an input's."""
+    for part in ("conductance", "current"):
+        weights = tomllib.loads((STUDY / "study.toml").read_text(encoding="utf-8"))[part]["grid"]
+        e = load_experiment(STUDY / "current.toml")
+        for name, p in e.projections.items():
+            tau_ms = e.synapses[p.synapse].tau_ms
+            steps = np.arange(p.source not in e.inputs, round(40 * tau_ms / e.run.dt_ms))
+            carried = e.run.dt_ms / tau_ms * np.exp(-steps * e.run.dt_ms / tau_ms).sum()
+            (weight_mv,) = weights[f"projections.{name}.weight_mv"]
+            assert weight_mv * carried == pytest.approx(e.projections[name].weight_mv, rel=1e-6)
+
+
+def _only(together: dict[str, list[Any]]) -> list[str]:
+    """Settings of the one network of a sweep."""
+    return [f"{key}={json.dumps(value)}" for key, (value,) in together.items()]

@@ -169,8 +169,21 @@ def test_divergence_in_the_run_names_time_and_state(file: Path) -> None:
                     "    return -x[0] + x[0] * x[0] * x[0]\n", encoding="utf-8")
     phases = {"free": {"does": "run", "input": {"kind": "formula", "c_per_s": [8.0]}}}
     teaching = Teaching(resolved(user(file, "flow", [0.5]), phases=phases))
+    c = np.full((10_000, 1), 8.0)
+    states = teaching.follow(0, teaching.initial_state, c)     # as long as it can be shown to a network
+    assert 100 < len(states) < 10_000
+    assert 10 < np.abs(states).max() < 100
     with pytest.raises(TeacherError, match=r"diverges at t = 0\.\d+ s, after the state \("):
-        teaching.follow(0, teaching.initial_state, np.full((10_000, 1), 8.0))
+        teaching.follow(len(states) - 1, states[-1], c)
+
+
+def test_where_a_teacher_may_rest_elsewhere_the_middle_is_between(file: Path) -> None:
+    """It begins beside an unstable state, and is at rest in one of two wells, of which the pilot sees but one."""
+    file.write_text("from mpi_engine.user import teacher\n\n\n@teacher(parameters={})\ndef flow(x):\n"
+                    "    return 4.0 * x[0] * (1.0 - x[0] * x[0] / 9.0)\n", encoding="utf-8")
+    teacher = resolved(user(file, "flow", [0.1])).teacher
+    assert abs(teacher.offset[0]) < 0.3
+    assert 2.5 < teacher.scale[0] < 3.5
 
 
 def test_a_flow_that_cannot_be_compiled_is_told(file: Path) -> None:
@@ -179,13 +192,16 @@ def test_a_flow_that_cannot_be_compiled_is_told(file: Path) -> None:
         CodingSimulation(experiment)
 
 
-def test_decorrelated_units_are_orthonormal_where_the_teacher_goes() -> None:
+def test_decorrelated_units_are_orthogonal_where_the_teacher_goes() -> None:
+    """Of mean square one, and bounded beyond: at twice the distance none is far larger than it is there."""
     experiment = resolved({"kind": "lorenz"}, network={"basis": {"size": 40}})
     units = draw_units(experiment)
-    given = experiment.phases["learn"].input
-    states = run_pilot(experiment.teacher, given).spread()
-    psi = np.tanh(states @ units.A.T + units.offset) @ units.mixing.T
-    np.testing.assert_allclose(psi.T @ psi / len(psi), np.eye(40), atol=1e-6)
+    states = run_pilot(experiment.teacher, experiment.phases["learn"].input).spread()
+    psi, beyond = (np.tanh(x @ units.A.T + units.offset) @ units.mixing.T for x in (states, 2 * states))
+    overlaps = psi.T @ psi / len(psi)
+    assert np.trace(overlaps) == pytest.approx(40, rel=1e-6)
+    assert np.abs(overlaps - np.diag(np.diag(overlaps))).max() < 1e-6
+    assert (beyond**2).sum(axis=1).max() < 100 * 40
     assert not np.triu(units.mixing, 1).any()
 
 

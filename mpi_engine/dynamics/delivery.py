@@ -1,0 +1,115 @@
+"""Delivery: a spike walks its row, and arrives at each target in the step that takes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+from mpi_engine.compiled import part
+from mpi_engine.dynamics.synapses import AnyProjection, PlasticProjection, StaticProjection, WeightedProjection
+from mpi_engine.network.exchange import Exchange
+from mpi_engine.network.rows import piece, row
+
+_CACHE_LINE = 64
+
+
+@intrinsic
+def _prefetch(_context: Any, array: Any, index: Any) -> Any:
+    """Ask the memory for the cache line of an array's element, without waiting for it."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        values = context.make_array(signature.args[0])(context, builder, args[0])
+        address = builder.bitcast(builder.gep(values.data, [args[1]]), ir.IntType(8).as_pointer())
+        word = ir.IntType(32)
+        function = ir.FunctionType(ir.VoidType(), [address.type, word, word, word])
+        # to be read, and kept in every cache
+        flags = [word(0), word(3), word(1)]
+        builder.call(cgutils.get_or_insert_function(builder.module, function, "llvm.prefetch.p0"), [address, *flags])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@part
+def _prefetch_all(values: NDArray[Any], begin: int, end: int) -> None:
+    for k in range(begin, end, _CACHE_LINE // values.itemsize):
+        _prefetch(values, k)
+
+
+@part
+def prefetch_next(projection: AnyProjection, x: Exchange, index: int, k: int) -> None:
+    """Ask the memory for the targets of a population's next spike, if there is one after the k-th, to hide the wait."""
+    if k + 1 < x.offsets[index + 1]:
+        begin, end = row(projection.rows, x.fired[k + 1])
+        _prefetch_all(projection.rows.targets, begin, end)
+
+
+@part
+def prefetch_next_weights(
+    projection: WeightedProjection | PlasticProjection, x: Exchange, index: int, k: int
+) -> None:
+    """Ask the memory for the weights of the next spike; see `prefetch_next`."""
+    if k + 1 < x.offsets[index + 1]:
+        begin, end = row(projection.rows, x.fired[k + 1])
+        _prefetch_all(projection.weights, begin, end)
+
+
+@part
+def slot(projection: AnyProjection, n: int) -> int:
+    """Slot of the arrivals that step n takes."""
+    return n % projection.delays[1]
+
+
+@part
+def slot_of_synapse(projection: AnyProjection, now: int, synapse: int) -> int:
+    """Slot in which a spike that is delivered at the slot `now` arrives through one synapse."""
+    place = now + projection.steps[synapse]
+    return place - projection.delays[1] if place >= projection.delays[1] else place
+
+
+@part
+def deliver(projection: StaticProjection, x: Exchange, index: int, n: int) -> None:
+    """Count the arrivals of a source population's spikes."""
+    rows, arrivals = projection.rows, projection.arrivals[slot(projection, n + projection.delays[0])]
+    now = slot(projection, n)
+    for k in range(x.offsets[index], x.offsets[index + 1]):
+        prefetch_next(projection, x, index, k)
+        for block in range(rows.blocks[0]):
+            begin, end, first = piece(rows, x.fired[k], block)
+            if projection.steps.size == 0:
+                within = arrivals[first:]
+                for target in rows.targets[begin:end]:
+                    within[target] += 1
+            else:
+                for s in range(begin, end):
+                    projection.arrivals[slot_of_synapse(projection, now, s), first + rows.targets[s]] += 1
+
+
+@part
+def deliver_weighted(projection: WeightedProjection, x: Exchange, index: int, n: int) -> None:
+    """Add up the arrivals of a source population's spikes, in ascending order of sources."""
+    for k in range(x.offsets[index], x.offsets[index + 1]):
+        prefetch_next(projection, x, index, k)
+        prefetch_next_weights(projection, x, index, k)
+        for block in range(projection.rows.blocks[0]):
+            begin, end, first = piece(projection.rows, x.fired[k], block)
+            arrive(projection, begin, end, first, n)
+
+
+@part
+def arrive(projection: WeightedProjection | PlasticProjection, begin: int, end: int, first: int, n: int) -> None:
+    """Add the weights of a piece of a row to what arrives in the steps that its spike reaches."""
+    targets, weights = projection.rows.targets[begin:end], projection.weights[begin:end]
+    if projection.steps.size == 0:
+        arrivals = projection.arrivals[slot(projection, n + projection.delays[0])][first:]
+        for s in range(targets.size):
+            arrivals[targets[s]] += weights[s]
+    else:
+        now = slot(projection, n)
+        for s in range(targets.size):
+            projection.arrivals[slot_of_synapse(projection, now, begin + s), first + targets[s]] += weights[s]

@@ -1,0 +1,215 @@
+"""Visits: what happens to a row of plastic synapses when its source fires, or when somebody looks.
+
+A visit first applies the postsynaptic spikes since the last one, each as it was seen then, then lets the spike arrive,
+then applies its own event. Each of these first gathers what the rules read, synapse by synapse, into arrays as long as
+the row, and then does the rules' arithmetic on whole arrays, which the processor does for many synapses at once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mpi_engine.compiled import part
+from mpi_engine.dynamics.delivery import arrive, prefetch_next, prefetch_next_weights
+from mpi_engine.dynamics.neurons import Population
+from mpi_engine.dynamics.plasticity import History
+from mpi_engine.dynamics.synapses import PlasticProjection, Room
+from mpi_engine.network.exchange import Exchange
+from mpi_engine.network.rows import piece
+
+
+class Learn(NamedTuple):
+    """What a projection's rules do, as compiled functions.
+
+    ``learn`` is what all rules of the projection read, and ``here`` the part of it that a source's synapses read.
+
+    Parameters
+    ----------
+    at : function
+        ``at(source, learn) -> here``.
+    see_post, see_pre : function
+        Before a postsynaptic spike, that is an entry of the history, and before a presynaptic one:
+        ``see_post(w, seen, k, target, depth, here)`` and ``see_pre(w, seen, k, target, n, here)`` put what the rules
+        read of a synapse into the k-th column of `seen`, and return the weight to which it has changed by itself.
+    on_post, on_pre : function
+        The weight after the spike: ``on_post(w, seen, k, here)``, None if no rule acts there, and ``on_pre`` alike.
+    bring : function
+        The weight to which it has changed by itself until step n: ``bring(w, target, n, here)``; None if it does not.
+    """
+
+    at: Any
+    see_post: Any
+    on_post: Any
+    see_pre: Any
+    on_pre: Any
+    bring: Any
+
+
+class Visits(NamedTuple):
+    """The compiled functions that visit the rows of a plastic projection; see `visits_of`."""
+
+    deliver: Any
+    make_room: Any
+    catch_up: Any
+
+
+@part
+def list_fired(room: Room, history: History, targets: NDArray[np.uint16], first: int, since: int) -> int:
+    """List the synapses of a piece whose targets have spiked since a step: once at least, twice at least, and so on.
+
+    Returns
+    -------
+    int
+        Number of lists.
+    """
+    newest, once = history.steps[0], room.listed[0]
+    n_listed = n_lists = 0
+    for s in range(targets.size):
+        once[n_listed] = s
+        n_listed += newest[first + targets[s]] >= since
+    while n_listed > 0:
+        room.n_listed[n_lists] = n_listed
+        listed, oftener = room.listed[n_lists, :n_listed], room.listed[n_lists + 1]
+        n_lists += 1
+        older = history.steps[n_lists]
+        n_listed = 0
+        for s in listed:
+            oftener[n_listed] = s
+            n_listed += older[first + targets[s]] >= since
+    return n_lists
+
+
+@part
+def _nothing_to_replay(projection: PlasticProjection, history: History, source: int, n: int, here: Any) -> None:
+    projection.visited[source] = n
+
+
+def replaying(rules: Learn) -> Any:
+    """Put what rules do at postsynaptic spikes into the function that brings a row up to date; see `visits_of`."""
+    see_post, on_post = rules.see_post, rules.on_post
+
+    @part
+    def replay(projection: PlasticProjection, history: History, source: int, n: int, here: Any) -> None:
+        """Apply to a row the postsynaptic spikes since its last visit and before step n, oldest first."""
+        rows, room, since = projection.rows, projection.room, projection.visited[source]
+        for block in range(rows.blocks[0]):
+            begin, end, first = piece(rows, source, block)
+            targets, weights = rows.targets[begin:end], projection.weights[begin:end]
+            depth = list_fired(room, history, targets, first, since)
+            while depth > 0:
+                depth -= 1
+                listed = room.listed[depth, : room.n_listed[depth]]
+                some = room.weights[: listed.size]
+                for k in range(listed.size):
+                    s = listed[k]
+                    some[k] = see_post(weights[s], room.seen, k, first + targets[s], depth, here)
+                for k in range(listed.size):
+                    some[k] = on_post(some[k], room.seen, k, here)
+                for k in range(listed.size):
+                    weights[listed[k]] = some[k]
+        projection.visited[source] = n
+
+    return replay
+
+
+@part
+def _nothing_to_bring(
+    projection: PlasticProjection, source: int, n: int, here: Any, weights: NDArray[np.float32]
+) -> None:
+    pass
+
+
+def bringing(rules: Learn) -> Any:
+    """Put what rules do between spikes into the function that finds a row's weights now; see `visits_of`."""
+    bring = rules.bring
+
+    @part
+    def bring_row(
+        projection: PlasticProjection, source: int, n: int, here: Any, weights: NDArray[np.float32]
+    ) -> None:
+        """Write the weights of a row as they are after step n, all spikes applied."""
+        rows = projection.rows
+        for block in range(rows.blocks[0]):
+            begin, end, first = piece(rows, source, block)
+            for s in range(begin, end):
+                weights[s] = bring(projection.weights[s], first + rows.targets[s], n, here)
+
+    return bring_row
+
+
+def visits_of(rules: Learn) -> Visits:
+    """Put a projection's rules into the functions that visit its rows."""
+    at, see_pre, on_pre = rules.at, rules.see_pre, rules.on_pre
+    replay = _nothing_to_replay if rules.on_post is None else replaying(rules)
+    bring_row = _nothing_to_bring if rules.bring is None else bringing(rules)
+
+    @part
+    def deliver(projection: PlasticProjection, history: History, x: Exchange, index: int, n: int, learn: Any) -> None:
+        """Deliver spikes with the weights before this step's learning, then apply their presynaptic events.
+
+        In ascending order of sources, so that each target adds its inputs in that order.
+        """
+        rows, seen = projection.rows, projection.room.seen
+        k = x.offsets[index]
+        while k < x.offsets[index + 1]:
+            source, n_spikes = x.fired[k], 1
+            while k + n_spikes < x.offsets[index + 1] and x.fired[k + n_spikes] == source:
+                n_spikes += 1     # an input may fire more than once in a step
+            k += n_spikes
+            prefetch_next(projection, x, index, k - 1)
+            prefetch_next_weights(projection, x, index, k - 1)
+            here = at(source, learn)
+            replay(projection, history, source, n, here)
+            for block in range(rows.blocks[0]):
+                begin, end, first = piece(rows, source, block)
+                targets, weights = rows.targets[begin:end], projection.weights[begin:end]
+                for s in range(targets.size):
+                    weights[s] = see_pre(weights[s], seen, s, first + targets[s], n, here)
+                for _ in range(n_spikes):
+                    arrive(projection, begin, end, first, n)
+                for _ in range(n_spikes):
+                    for s in range(weights.size):
+                        weights[s] = on_pre(weights[s], seen, s, here)
+
+    @part
+    def make_room(
+        projection: PlasticProjection, history: History, population: Population, n: int, learn: Any
+    ) -> None:
+        """Visit rows that have not seen a spike which the history is about to drop.
+
+        One spike more is kept, which all rows have seen: the one to which their weights may be up to date.
+        """
+        steps = history.steps
+        last = steps.shape[0] - 2
+        for k in range(population.n_fired[0]):
+            target = population.fired[k]
+            if steps[last, target] < projection.oldest[0]:
+                continue
+            # half the history is dropped from duty at once, so that this stays rare
+            enough = steps[last // 2, target] + 1
+            oldest = n
+            for source in range(projection.visited.size):
+                if projection.visited[source] < enough:
+                    replay(projection, history, source, n, at(source, learn))
+                oldest = min(oldest, projection.visited[source])
+            projection.oldest[0] = oldest
+
+    @part
+    def catch_up(
+        projection: PlasticProjection, history: History, n: int, learn: Any, weights: NDArray[np.float32]
+    ) -> None:
+        """Apply every spike until step n, and write the weights that change by themselves as they are then.
+
+        Into an array of their own, or into the projection's, which become up to date to step n: see
+        `PlasticProjection.epoch`. If no weight changes by itself, nothing is written there.
+        """
+        for source in range(projection.visited.size):
+            here = at(source, learn)
+            replay(projection, history, source, n + 1, here)
+            bring_row(projection, source, n, here, weights)
+        projection.oldest[0] = n + 1
+
+    return Visits(deliver, make_room, catch_up)

@@ -1,0 +1,130 @@
+"""A real browser, headless, that opens a page and tells what it saw."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from shutil import which
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.request import urlopen
+
+from tornado.websocket import WebSocketClientConnection, websocket_connect
+
+PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+WAIT_S = 600.0
+COMPLAINTS = {"Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded", "Network.loadingFailed"}
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a browser saw of a page.
+
+    Parameters
+    ----------
+    errors : list of str
+        Everything written to its console, exceptions, and what could not be loaded.
+    broken_pictures : int
+        Pictures that could not be drawn.
+    pictures : int
+        All of them.
+    overflow_px : int
+        By how much the page is wider than the window.
+    text : str
+        What there is to read, with all that is folded opened.
+    """
+
+    errors: list[str]
+    broken_pictures: int
+    pictures: int
+    overflow_px: int
+    text: str
+
+
+LOOK = """(async () => {
+    document.querySelectorAll("details").forEach(part => { part.open = true; });
+    await Promise.all([...document.images].map(image => image.decode().catch(() => null)));
+    const root = document.documentElement;
+    return JSON.stringify({
+        broken_pictures: [...document.images].filter(image => !image.naturalWidth).length,
+        pictures: document.images.length,
+        overflow_px: root.scrollWidth - root.clientWidth,
+        text: document.body.innerText,
+    });
+})()"""
+
+
+def look(page: Path, width: int = 1200, height: int = 900) -> Seen:
+    """Open a page in a window of a size, as a phone's or a desk's."""
+    with _started(width, height) as port:
+        return asyncio.run(_look(port, page.resolve().as_uri()))
+
+
+@contextmanager
+def _started(width: int, height: int) -> Iterator[int]:
+    program = next(filter(None, map(which, PROGRAMS)), None)
+    assert program is not None, "the tests need Chromium: run .ci/setup browser"
+    with TemporaryDirectory() as profile:
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
+                   f"--window-size={width},{height}", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
+        with (Path(profile) / "log").open("w") as log:
+            process = subprocess.Popen([program, *options, "about:blank"], stdout=log, stderr=log)
+        try:
+            yield _port(Path(profile) / "DevToolsActivePort", process)
+        finally:
+            process.terminate()
+            process.wait(WAIT_S)
+
+
+def _port(file: Path, process: subprocess.Popen[bytes]) -> int:
+    until = time.monotonic() + WAIT_S
+    while time.monotonic() < until and process.poll() is None:
+        if file.exists() and len(lines := file.read_text().splitlines()) > 1:
+            return int(lines[0])
+        time.sleep(0.05)
+    raise AssertionError(f"Chromium did not start (exit code {process.poll()})")
+
+
+async def _look(port: int, address: str) -> Seen:
+    browser = await _connected(_target(port))
+    errors: list[str] = []
+    numbers = count(1)
+
+    async def ask(method: str, until: str = "", **parameters: Any) -> Any:
+        """Send a command; wait for its answer, and for an event if one is named."""
+        number = next(numbers)
+        await browser.write_message(json.dumps({"id": number, "method": method, "params": parameters}))
+        answer, happened = None, not until
+        while answer is None or not happened:
+            message = json.loads(str(await asyncio.wait_for(browser.read_message(), WAIT_S)))
+            name = message.get("method", "")
+            if name in COMPLAINTS:
+                errors.append(json.dumps(message["params"]))
+            happened = happened or name == until
+            if message.get("id") == number:
+                answer = message.get("result", message)
+        return answer
+
+    for domain in ("Runtime", "Log", "Network", "Page"):
+        await ask(f"{domain}.enable")
+    await ask("Page.navigate", until="Page.loadEventFired", url=address)
+    found = await ask("Runtime.evaluate", expression=LOOK, awaitPromise=True, returnByValue=True)
+    browser.close()
+    return Seen(errors, **json.loads(found["result"]["value"]))
+
+
+def _target(port: int) -> str:
+    """Where the one page that is open listens."""
+    with urlopen(f"http://127.0.0.1:{port}/json/list", timeout=WAIT_S) as answer:
+        return next(str(target["webSocketDebuggerUrl"]) for target in json.load(answer) if target["type"] == "page")
+
+
+async def _connected(address: str) -> WebSocketClientConnection:
+    return await asyncio.wait_for(websocket_connect(address, max_message_size=2**28), WAIT_S)
