@@ -36,15 +36,16 @@ from analysis.theory.plasticity import fixed_point, pair_rules
 def net_input(parts: Parts) -> Drawing:
     """The net input against the size of the network."""
     with canvas() as (figure, (panel,)):
-        for (name, runs), colour in zip(networks(parts["sizes"]).items(), cycle(RUNS), strict=False):
+        looks = zip(cycle(RUNS), ["o-"] * len(RUNS) + ["s--"] * len(RUNS), strict=False)
+        for (name, runs), (colour, look) in zip(networks(parts["sizes"]).items(), looks, strict=False):
             sizes = by_size(runs)
-            panel.plot(list(sizes), table(sizes, net_share).mean(axis=1), "o-", ms=4, color=colour, lw=1.2, label=name)
+            panel.plot(list(sizes), table(sizes, net_share).mean(axis=1), look, ms=4, color=colour, lw=1.2, label=name)
         places = np.array(list(sizes), np.float64)
         panel.plot(places, 0.4 * np.sqrt(places[0] / places), color=GREY, ls=(0, (4, 3)), lw=1.2)
         remark(panel, 0.4 * np.sqrt(places[0] / places[-1]), "1/√N", GREY)
         _logarithmic(panel, places)
         panel.set(xlabel="neurons N", ylabel="|net| / (E + X)", title="Balance is attained under every rule")
-        panel.legend(frameon=False, fontsize=7, loc="lower left")
+        panel.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     caption = "Mean net input to E as a share of its excitation. In balance it falls as 1/√N, whatever rule acts."
     return Drawing("net-input", caption, figure)
 
