@@ -18,7 +18,7 @@ MODELS = str(Path("analysis/studies/own/models.py").absolute())
 OWN = str(Path(__file__).with_name("own.py"))
 
 NETWORKS: dict[str, Table] = {
-    "plastic and correlated": {"inputs": {"X": {"rate_hz": 60.0, "jitter_ms": 3.0}}},
+    "plastic and correlated": {"inputs": {"X": {"rate_hz": 50.0, "jitter_ms": 3.0}}},
     "double precision": {"run": {"state_dtype": "float64", "weight_dtype": "float64"}},
     "smaller than the ranks": {"populations": {"I": {"size": 3}}, "projections": {"E_to_I": {"in_degree": 2}}},
     "a rank without synapses": {"projections": {"X_to_E": {"probability": 0.02}, "E_to_E": {"probability": 0.01}}},
@@ -65,7 +65,7 @@ NETWORKS: dict[str, Table] = {
         },
     },
     "drawn connections, weights and delays": {
-        "inputs": {"X": {"rate_hz": 60.0}},
+        "inputs": {"X": {"rate_hz": 50.0}},
         "populations": {"E": {"positions": "torus"}, "I": {"positions": "torus"}},
         "subpopulations": {
             "E1": {"population": "E", "first": 20, "count": 30},
