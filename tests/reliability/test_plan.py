@@ -130,7 +130,7 @@ def test_what_does_not_fit_is_reckoned_but_not_tried(small_experiment: Make, tmp
     plan = make_plan(path, 64)
     assert plan.measured is None and plan.wall_time_s is None
     synapses = 20e6 * 2000 / 64
-    assert 4 * synapses < plan.memory_bytes < 8 * synapses
+    assert 2 * synapses < plan.memory_bytes < 4 * synapses
     console = Console(record=True, width=200)
     show(plan, path, [], console)
     assert "too small to try" in console.export_text()
