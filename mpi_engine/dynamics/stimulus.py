@@ -7,6 +7,7 @@ on the run's length, need no state in a checkpoint, and can be made from any ste
 from __future__ import annotations
 
 from functools import lru_cache
+from math import ceil
 from typing import NamedTuple
 
 import numpy as np
@@ -123,9 +124,10 @@ class PoissonTrains:
         self.first, self.last = partition.span(name, rank)
         self._dt = experiment.run.dt_ms
         self._rate_hz = rate_of(source, data)
-        self._rates = lru_cache(maxsize=256)(self._rates_in)
         self.correlation = source.correlation
         self.jitter = source.jitter_ms / self._dt        # steps
+        self._reach = ceil(6.0 * self.jitter / WINDOW_STEPS) if self.correlation else 0     # windows
+        self._rates = lru_cache(maxsize=2 * self._reach + 1)(self._rates_in)
         seed = experiment.seed.input
         self.keys = tuple(stream_key(seed, kind, name) for kind in ("spikes", "mother", "thinning"))
         self.filled_until = 0
@@ -168,8 +170,7 @@ class PoissonTrains:
     def _window(self, window: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         spikes, mother, thinning = self.keys
         n = self.last - self.first
-        reach = int(np.ceil(6.0 * self.jitter / WINDOW_STEPS)) if self.correlation else 0
-        nearby = range(max(window - reach, 0), window + reach + 1)
+        nearby = range(max(window - self._reach, 0), window + self._reach + 1)
         rates = np.stack([self._rates(origin) for origin in nearby])
         if n == 0 or not rates.any():
             return np.empty(0, np.int32), np.empty(0, np.int32)
