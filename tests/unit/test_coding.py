@@ -169,8 +169,8 @@ def test_phases_and_trials_take_place_in_order() -> None:
         "free": {"does": "run", "duration_ms": 3.0},
     }
     table = make(phases=phases, run={"duration_ms": 25.0}, trials={"from_phase": "synchronise", "count": 3})
-    stages = parse_experiment(table).stages
-    assert [(stage.name, stage.first, stage.last) for stage in stages] == [
+    experiment = parse_experiment(table)
+    assert [(stage.name, stage.first, stage.last) for stage in experiment.stages] == [
         ("learn", 0, 100), ("synchronise", 100, 120), ("free", 120, 150), ("synchronise", 150, 170),
         ("free", 170, 200), ("synchronise", 200, 220), ("free", 220, 250),
     ]
@@ -184,7 +184,8 @@ def test_phases_and_trials_take_place_in_order() -> None:
     assert set(feedback[100:120]) == {50.0}
     assert not feedback[120:150].any()
     assert [signal[3] for signal in (signals[99], signals[100])] == [4.0, 0.0]
-    np.testing.assert_allclose(signals[100][0], [0.5, 0.5], rtol=0.01)     # in the units of the teacher's amplitude, 1
+    given = (np.array([0.5, 0.5]) - experiment.teacher.offset) / experiment.teacher.scale
+    np.testing.assert_allclose(signals[100][0], given, atol=0.01)     # a step after it was given
     for first in (150, 200):
         np.testing.assert_array_equal(signals[first][0], signals[100][0])
 
