@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -71,15 +73,17 @@ def look(page: Path, width: int = 1200, height: int = 900) -> Seen:
 def _started(width: int, height: int) -> Iterator[int]:
     program = next(filter(None, map(which, PROGRAMS)), None)
     assert program is not None, "the tests need Chromium: run .ci/setup browser"
-    with TemporaryDirectory() as profile:
+    with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
                    f"--window-size={width},{height}", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
         with (Path(profile) / "log").open("w") as log:
-            process = subprocess.Popen([program, *options, "about:blank"], stdout=log, stderr=log)
+            process = subprocess.Popen(
+                [program, *options, "about:blank"], stdout=log, stderr=log, start_new_session=True
+            )
         try:
             yield _port(Path(profile) / "DevToolsActivePort", process)
         finally:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGKILL)     # the program may be a script that starts the browser
             process.wait(WAIT_S)
 
 
