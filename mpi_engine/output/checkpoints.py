@@ -23,8 +23,8 @@ CHECKPOINTS = "checkpoint"
 GENERATIONS = 2
 """So many checkpoints are kept, lest the last one be damaged."""
 
-SCHEMA = 1
-"""Version of what a checkpoint holds; another one cannot be gone on from."""
+SCHEMA = 2
+"""Version of what a checkpoint holds, and of the networks that are drawn; another one cannot be gone on from."""
 
 _EXPERIMENT = "/experiment"
 

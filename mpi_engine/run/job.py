@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import resource
 import sys
 import time
@@ -268,11 +269,10 @@ class Job:
         """What this rank spent since the run began, or was resumed; nothing if no step was left to do."""
         if not self._split:
             return {}
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return {
             **{f"time_split_s/{name}": seconds for name, seconds in self._split.items()},
             "cpu_s": self._timings.cpu_s["run"],
-            "peak_memory_mb": peak * 1e-6,
+            "peak_memory_mb": _peak_memory() * 1e-6,
             "simulated_ms": self._simulated_ms,
         }
 
@@ -289,6 +289,16 @@ class Job:
         with self._timings.phase("checkpoint"):
             state = simulation.save()
             write_checkpoint(self._writer, self._directory, simulation.step, self._experiment, build(), state)
+
+
+def _peak_memory() -> int:
+    """Most memory of this process that was resident [bytes]."""
+    status = Path("/proc/self/status")
+    told = re.search(r"VmHWM:\s*(\d+) kB", status.read_text(encoding="utf-8")) if status.exists() else None
+    if told:
+        return 1024 * int(told[1])
+    # elsewhere: with what the process that began this one had at that time
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _claim(claim: Callable[[], RunDirectory], ranks: Ranks) -> RunDirectory | None:

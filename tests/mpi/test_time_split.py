@@ -14,7 +14,6 @@ import pytest
 import tomli_w
 
 from mpi_engine.dynamics.stopwatch import STRIDE, Laps, Stopwatch, begin_laps, end_lap
-from mpi_engine.output.integrity import RunError
 from mpi_engine.output.reader import open_run
 
 OF_A_STEP = {"stimulus", "integrate", "exchange", "deliver", "learn", "record"}
@@ -70,14 +69,6 @@ def test_the_split_of_a_run_is_its_time(
     assert all(seconds.shape == (ranks,) and (seconds >= 0).all() for seconds in split.seconds.values())
     assert all((split.seconds[part] > 0).all() for part in OF_A_STEP)
     total_s = phases_s["run"] + phases_s["write"] + phases_s["checkpoint"]
-    np.testing.assert_allclose(sum(split.seconds.values()), total_s, rtol=0.2)
+    assert sum(seconds[0] for seconds in split.seconds.values()) == pytest.approx(total_s)     # both of rank 0
     assert (split.cpu_s > 0).all()
     assert (split.peak_memory_mb > 30).all()
-
-
-def test_a_run_without_its_split_says_so(
-    small_experiment: Callable[..., dict[str, Any]], tmp_path: Path
-) -> None:
-    (tmp_path / "experiment.toml").write_text(tomli_w.dumps(small_experiment()), encoding="utf-8")
-    with pytest.raises(RunError, match="nothing is recorded yet"):
-        open_run(tmp_path).time_split()

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from mpi_engine.experiment import Experiment, ExperimentError, parse_experiment
-from mpi_engine.output.checkpoints import Checkpoint, checkpoints
+from mpi_engine.output.checkpoints import SCHEMA, Checkpoint, checkpoints
 from mpi_engine.output.difference import differences
 from mpi_engine.output.integrity import RunError
 from mpi_engine.output.reader import open_run
@@ -150,6 +150,15 @@ def _run_until_segments(experiment: Experiment, directory: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, str(file), str(directory)], check=False)
     assert done.returncode == 9
     assert names(directory) == ["600", "1200"]
+
+
+def test_a_checkpoint_of_another_version_is_left_alone(half: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = names(half)
+    monkeypatch.setattr("mpi_engine.output.checkpoints.SCHEMA", SCHEMA + 1)
+    words = f"is a checkpoint of version {SCHEMA}, and this Steelyard reads {SCHEMA + 1}; resume the run with the"
+    with pytest.raises(RunError, match=words):
+        resume(half)
+    assert names(half) == before
 
 
 def test_without_a_good_checkpoint_the_message_says_what_to_do(half: Path) -> None:

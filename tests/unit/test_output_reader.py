@@ -167,6 +167,11 @@ def test_what_is_not_there_is_told(run: RunReader, method: str, name: str, words
     assert "\n" not in str(raised.value)
 
 
+def test_a_run_without_a_time_split_says_so(run: RunReader) -> None:
+    with pytest.raises(RunError, match="has no time split, which is written as a run finishes"):
+        run.time_split()
+
+
 def test_a_run_that_has_recorded_nothing_yet(tmp_path: Path) -> None:
     (tmp_path / "experiment.toml").write_text(experiment().to_toml())
     run = open_run(tmp_path)
