@@ -22,6 +22,9 @@ from benchmarks.simulators import PEERS, Result, Simulator, Steelyard, median
 from benchmarks.workloads import FILES, Workload
 from mpi_engine.output.provenance import cpu_model
 
+DURATION_MS = 2000.0
+"""Biological time of a workload, if no other is asked for; that of all results in the history."""
+
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
@@ -29,6 +32,10 @@ def main(words: Sequence[str] | None = None) -> int:
     if arguments.action == "history":
         print("\n".join(history.compare(arguments.workload)) or f"no results of {arguments.workload} yet")
         return 0
+    if arguments.keep and (arguments.duration_ms, arguments.scale) != (DURATION_MS, 1.0):
+        print("bench: --keep adds to the history what can be compared there; leave out --duration-ms and --scale",
+              file=sys.stderr)
+        return 2
     if missing := [name for name in arguments.peers if not PEERS[name].python().exists()]:
         print(f"bench: {PEERS[missing[0]].python()} is missing; `make bench` makes it, or leave {missing[0]} out of "
               "--peers", file=sys.stderr)
@@ -54,17 +61,26 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
     run = actions.add_parser("run", help="measure, print a table, and a line of JSON for each result")
-    run.add_argument("workloads", nargs="*", metavar="WORKLOAD", help=f"of {', '.join(FILES)}; all if none is named")
+    run.add_argument("workloads", nargs="*", choices=list(FILES), metavar="WORKLOAD",
+                     help=f"of {', '.join(FILES)}; all if none is named")
     run.add_argument("--peers", nargs="*", default=[], choices=list(PEERS), help="other simulators that take part")
-    run.add_argument("--ranks", nargs="*", type=int, default=[1, 2], help="numbers of ranks of this one (1 2)")
-    run.add_argument("--repeats", type=int, default=3, help="how often each takes its turn (3)")
-    run.add_argument("--duration-ms", type=float, default=2000.0, help="biological time (2000)")
+    run.add_argument("--ranks", nargs="+", type=_at_least_one, default=[1, 2],
+                     help="numbers of ranks of this one (1 2)")
+    run.add_argument("--repeats", type=_at_least_one, default=3, help="how often each takes its turn (3)")
+    run.add_argument("--duration-ms", type=float, default=DURATION_MS,
+                     help=f"biological time ({DURATION_MS:g})")
     run.add_argument("--scale", type=float, default=1.0, help="factor of all sizes (1)")
     run.add_argument("--output", type=Path, help="where the lines of JSON go, too")
     run.add_argument("--keep", action="store_true", help="add the results to the history")
     past = actions.add_parser("history", help="what a workload took at each commit")
     past.add_argument("workload", choices=list(FILES))
     return parser
+
+
+def _at_least_one(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a number from 1")
+    return int(text)
 
 
 def _compare(workload: Workload, directory: Path, arguments: argparse.Namespace, parts: Parts) -> list[Result]:
