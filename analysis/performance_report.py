@@ -35,6 +35,7 @@ from analysis.performance import (
 from analysis.style import GREY, RUNS, canvas
 from analysis.verdict import number
 from mpi_engine.experiment import CodingExperiment, ExperimentError, load_experiment
+from mpi_engine.output.integrity import reason_of
 from mpi_engine.output.reader import RunError, open_run
 
 RANKS = (1, 2, 10, 100, 1000, 10_000)
@@ -200,6 +201,9 @@ def main(arguments: Sequence[str]) -> int:
         return 4
     except ExperimentError as error:
         print(f"steelyard: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"steelyard: -o = {options.output}: cannot be written: {reason_of(error)}", file=sys.stderr)
         return 2
     print(sentence(fit(timings), target))
     print(options.output)

@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from mpi_engine.experiment import ExperimentError, find_warnings, load_experiment
+from mpi_engine.experiment import ExperimentError, Problem, find_warnings, load_experiment
 from mpi_engine.output.difference import differences
+from mpi_engine.output.integrity import reason_of
 from mpi_engine.output.reader import RunError, open_run
 from mpi_engine.run.walltime import parse_duration
 from orchestration import doctor as health
@@ -170,7 +171,11 @@ def report(
         text = sweep_report(open_sweep(paths[0]), command)
     else:
         text = page([open_run(path) for path in paths], command=command)
-    output.write_text(text, encoding="utf-8")
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        remedy = f"cannot be written: {reason_of(error)}"
+        raise ExperimentError([Problem("-o", str(output), remedy)], "command") from None
     print(output)
 
 
@@ -190,7 +195,7 @@ def study(
     from orchestration.study import find_study, run_study  # noqa: PLC0415  (Dask and plotting take a second to import)
 
     directory = directory or Path("studies") / f"{name}-{scale}"
-    command = f"steelyard study {name} --scale {scale} -o {directory}"
+    command = shlex.join(["steelyard", "study", name, "--scale", scale, "-o", str(directory)])
     consoles = (_console, _errors)
     raise typer.Exit(run_study(*find_study(name), directory, command, scale, on, slots, consoles))
 
