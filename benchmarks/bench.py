@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bench", description=__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
     run = actions.add_parser("run", help="measure, print a table, and a line of JSON for each result")
-    run.add_argument("workloads", nargs="*", choices=list(FILES), metavar="WORKLOAD",
+    run.add_argument("workloads", nargs="*", type=_workload, metavar="WORKLOAD",
                      help=f"of {', '.join(FILES)}; all if none is named")
     run.add_argument("--peers", nargs="*", default=[], choices=list(PEERS), help="other simulators that take part")
     run.add_argument("--ranks", nargs="+", type=_at_least_one, default=[1, 2],
@@ -75,6 +75,12 @@ def _parser() -> argparse.ArgumentParser:
     past = actions.add_parser("history", help="what a workload took at each commit")
     past.add_argument("workload", choices=list(FILES))
     return parser
+
+
+def _workload(name: str) -> str:
+    if name not in FILES:
+        raise argparse.ArgumentTypeError(f"{name}: must be one of {', '.join(FILES)}")
+    return name
 
 
 def _at_least_one(text: str) -> int:
@@ -112,7 +118,10 @@ def _table(workload: Workload, results: Sequence[Result], bytes_per_synapse: Seq
            floors: Mapping[int, float]) -> Table:
     title = f"{workload.name}: {workload.n_neurons:,} neurons, {workload.duration_s:g} s; floor " + ", ".join(
         f"{floor_s:.3f} s on {ranks} rank{'s' * (ranks > 1)}" for ranks, floor_s in sorted(floors.items()))
-    table = Table(title=title, title_justify="left")
+    ours = workload.experiment.run.state_dtype
+    caption = (f"Wall and CPU time are of the steps. steelyard: {ours}, all recorded that the experiment says. Brian2 "
+               "and NEST: one thread, float64, spikes recorded. Slower: than the first row, by wall time.")
+    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
     columns = ("simulator", "ranks", "wall s/s", "CPU s/s", "x floor", "x slower", "Msynapses/s", "peak MB",
                "bytes/synapse", "rate Hz")
     for number, column in enumerate(columns):

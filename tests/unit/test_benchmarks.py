@@ -118,7 +118,7 @@ def test_a_regression_shows_beside_noise(times_s: tuple[float, ...], slower: lis
     ("words", "message"),
     [
         (["W1", "--keep", "--scale", "0.5"], "leave out --duration-ms and --scale"),
-        (["W9"], "invalid choice: 'W9'"),
+        (["W9"], "W9: must be one of W1, W2i, W2e, EIF, plastic"),
         (["W1", "--repeats", "0"], "0: must be a number from 1"),
     ],
 )
