@@ -76,7 +76,8 @@ def look(page: Path, *widths: int) -> list[Seen]:
 def _started() -> Iterator[int]:
     program = next(filter(None, map(which, PROGRAMS)), None)
     assert program is not None, "the tests need Chromium: run .ci/setup browser"
-    with TemporaryDirectory() as profile:
+    # a process of the browser may outlive it for a moment, and write there
+    with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
                    "--remote-debugging-port=0", f"--user-data-dir={profile}"]
         with (Path(profile) / "log").open("w") as log:
