@@ -25,6 +25,12 @@ from mpi_engine.output.provenance import cpu_model
 DURATION_MS = 2000.0
 """Biological time of a workload, if no other is asked for; that of all results in the history."""
 
+_CAPTION = (
+    "Wall and CPU time are of the steps. steelyard: float32, all that the experiment records; Brian2 and NEST: one "
+    "thread, float64, spikes recorded. Slower: than the first row, by wall time. Bytes/synapse: arrays that belong to "
+    "synapses; Brian2's whole memory; what building adds to NEST's."
+)
+
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
@@ -118,10 +124,7 @@ def _table(workload: Workload, results: Sequence[Result], bytes_per_synapse: Seq
            floors: Mapping[int, float]) -> Table:
     title = f"{workload.name}: {workload.n_neurons:,} neurons, {workload.duration_s:g} s; floor " + ", ".join(
         f"{floor_s:.3f} s on {ranks} rank{'s' * (ranks > 1)}" for ranks, floor_s in sorted(floors.items()))
-    ours = workload.experiment.run.state_dtype
-    caption = (f"Wall and CPU time are of the steps. steelyard: {ours}, all recorded that the experiment says. Brian2 "
-               "and NEST: one thread, float64, spikes recorded. Slower: than the first row, by wall time.")
-    table = Table(title=title, title_justify="left", caption=caption, caption_justify="left")
+    table = Table(title=title, title_justify="left", caption=_CAPTION, caption_justify="left")
     columns = ("simulator", "ranks", "wall s/s", "CPU s/s", "x floor", "x slower", "Msynapses/s", "peak MB",
                "bytes/synapse", "rate Hz")
     for number, column in enumerate(columns):
