@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import traceback
@@ -13,7 +14,6 @@ from rich.console import Console
 
 from mpi_engine.experiment import ExperimentError, Problem, find_warnings, load_experiment
 from mpi_engine.output.difference import differences
-from mpi_engine.output.integrity import reason_of
 from mpi_engine.output.reader import RunError, open_run
 from mpi_engine.run.walltime import parse_duration
 from orchestration import doctor as health
@@ -163,6 +163,9 @@ def report(
     from analysis.sweep_report import sweep_report  # noqa: PLC0415
     from analysis.sweeps import is_sweep, open_sweep  # noqa: PLC0415
 
+    if output.is_dir() or not os.access(output.parent, os.W_OK):
+        remedy = "cannot be written; name a file in a directory that can be written to"
+        raise ExperimentError([Problem("-o", str(output), remedy)], "command")
     command = shlex.join(["steelyard", "report", *map(str, paths), "-o", str(output)])
     sweeps = list(filter(is_sweep, paths))
     if sweeps and len(paths) > 1:
@@ -171,11 +174,7 @@ def report(
         text = sweep_report(open_sweep(paths[0]), command)
     else:
         text = page([open_run(path) for path in paths], command=command)
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        remedy = f"cannot be written: {reason_of(error)}"
-        raise ExperimentError([Problem("-o", str(output), remedy)], "command") from None
+    output.write_text(text, encoding="utf-8")
     print(output)
 
 

@@ -81,7 +81,7 @@ def test_the_page_of_a_run_in_a_browser(finished: Run, tmp_path: Path) -> None:
 
 def test_the_page_of_a_sweep_in_a_browser(sweep: Path, tmp_path: Path) -> None:
     page = tmp_path / "sweep.html"
-    assert (done := report(sweep, "-o", page)).returncode == 0, done.stderr
+    assert (done := report(sweep.with_suffix(""), "-o", page)).returncode == 0, done.stderr
     seen = looks_well(page)
     assert "3 of 4 runs have finished: 1000-2 has not finished." in seen.text
     assert "Against populations.E.size" in seen.text
@@ -109,7 +109,8 @@ def test_what_has_no_page_is_told(
         ([tmp_path / "sweep.toml"], page, 4, "has no runs; check the path, or run the sweep first"),
         ([tmp_path / "empty"], page, 4, "holds no run; name a run directory or its run.h5"),
         ([sweep, finished.path], page, 4, "is a sweep, which has a page of its own; name it alone"),
-        ([sweep.with_suffix("")], nowhere, 2, f"command: -o = {nowhere}: cannot be written: No such file"),
+        ([sweep], nowhere, 2, f"command: -o = {nowhere}: cannot be written; name a file in a directory"),
+        ([sweep], tmp_path, 2, f"command: -o = {tmp_path}: cannot be written; name a file in a directory"),
     ):
         monkeypatch.setattr("sys.argv", ["steelyard", "report", *map(str, paths), "-o", str(output)])
         with pytest.raises(SystemExit) as ended:
