@@ -326,7 +326,7 @@ def _covariances(found: list[Findings]) -> Iterator[Line]:
         coefficients = ", ".join(number(pair.coefficient) for pair in pairs)
         ratios = ", ".join(number(pair.ratio) for pair in pairs)
         note = f"mean coefficient {coefficients}; mean covariance over mean variance {ratios}{refusal}"
-        yield Line(group, f"{a} with {b}", "", measured, ranges, note, bool(e.plastic))
+        yield Line(group, f"{a} with {b}", "", measured, ranges, note, bool(e.plastic) or e.has_conductances)
 
 
 def _spikes(f: Findings, population: str) -> tuple[Array, NDArray[np.int64]]:

@@ -28,6 +28,7 @@ from mpi_engine.output.reader import RunReader
 
 Array = NDArray[np.float64]
 
+
 def raster(run: RunReader, start_ms: float, stop_ms: float, neurons: int = 250) -> Figure:
     """Draw spikes of the first neurons of each population, in proportion to its size, with population rates below.
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from math import ceil, log2, sqrt
 
 import numpy as np
@@ -18,6 +19,7 @@ from scipy.optimize import nnls
 from mpi_engine.experiment import CodingExperiment, Experiment, Poisson
 from mpi_engine.network.exchange import FIRST_ROUND_WORDS
 from mpi_engine.output.reader import RunError, RunReader
+from mpi_engine.run.footprint import Footprint
 
 DIVIDED = {
     "stimulus": ("input spike", "step"), "integrate": ("neuron-step", "step"), "deliver": ("arrival", "row"),
@@ -32,9 +34,6 @@ BANDWIDTH = 2e9
 UNPACK_S = 2e-9
 """Time to look at one population's part of one rank's message [s]."""
 
-STATIC_BYTES, PLASTIC_BYTES, SOURCE_BYTES, TRACE_BYTES, NEURON_BYTES = 2, 8, 4, 16, 200
-"""Of a static and a plastic synapse, a row's beginning, a plastic source's trace and history, a neuron's state."""
-
 
 @dataclass(frozen=True)
 class Work:
@@ -42,24 +41,35 @@ class Work:
 
     Parameters
     ----------
+    experiment : Experiment
+        The network.
+    rates_hz : mapping of str to float
+        Rates of its populations and inputs [Hz].
     amounts : dict of str to float
         By name, see `DIVIDED`: input spikes, neuron-steps, arrivals and rows, static and plastic, and steps.
-    spikes : float
-        Of populations and inputs.
-    populations : int
-        Populations and inputs.
-    memory : dict of str to float
-        Bytes that ranks divide ("divided") and that each holds ("everywhere").
-    neurons, synapses : float
+    synapses : float
         In the network.
     """
 
+    experiment: Experiment
+    rates_hz: Mapping[str, float]
     amounts: dict[str, float]
-    spikes: float
-    populations: int
-    memory: dict[str, float]
-    neurons: float
     synapses: float
+
+    @property
+    def neurons(self) -> int:
+        """In the network."""
+        return self.experiment.n_neurons
+
+    @property
+    def populations(self) -> int:
+        """Populations and inputs."""
+        return len(self.experiment.sizes)
+
+    @property
+    def spikes(self) -> float:
+        """Of populations and inputs."""
+        return sum(self.rates_hz[name] * size for name, size in self.experiment.sizes.items())
 
 
 @dataclass(frozen=True)
@@ -115,19 +125,16 @@ def work_of(experiment: Experiment, rates_hz: Mapping[str, float]) -> Work:
     e, steps = experiment, 1e3 / experiment.run.dt_ms
     spikes = {name: rates_hz[name] * size for name, size in e.sizes.items()}
     amounts = dict.fromkeys(("arrival", "row", "plastic arrival", "plastic row"), 0.0)
-    memory = {"divided": NEURON_BYTES * e.n_neurons, "everywhere": 0.0}
     synapses = 0.0
     for name, p in e.projections.items():
-        kind, learns = ("plastic " if name in e.plastic else ""), name in e.plastic
+        kind = "plastic " if name in e.plastic else ""
         number = e.expected_in_degree(name)[0] * e.sizes[p.target]
         amounts[f"{kind}arrival"] += number / e.sizes[p.source] * spikes[p.source]
         amounts[f"{kind}row"] += spikes[p.source]
-        memory["divided"] += number * (PLASTIC_BYTES if learns else STATIC_BYTES)
-        memory["everywhere"] += e.sizes[p.source] * (SOURCE_BYTES + learns * TRACE_BYTES)
         synapses += number
     amounts["neuron-step"], amounts["step"] = e.n_neurons * steps, steps
     amounts["input spike"] = sum(spikes[name] for name in e.trains)
-    return Work(amounts, sum(spikes.values()), len(spikes), memory, e.n_neurons, synapses)
+    return Work(e, rates_hz, amounts, synapses)
 
 
 def measured_rates_hz(run: RunReader) -> dict[str, float]:
@@ -181,7 +188,7 @@ def fit(timings: Sequence[Timing]) -> Cost:
         scale = np.max(table, axis=0, initial=1e-300) if table else np.ones(2)
         costs = nnls(np.array(table) / scale, np.ones(len(timed)))[0] / scale if table else np.zeros(2)
         divided[part], everywhere[part] = costs.tolist()
-    levels = [(t.seconds["exchange"] - _volume_s(t.work, t.ranks)) / t.work.amounts["step"] / _levels(t.ranks)
+    levels = [(t.seconds["exchange"] - _volume_s(t.work, t.ranks)) / t.work.amounts["step"] / _levels(t.work, t.ranks)
               for t in timings if t.ranks > 1]
     return Cost(divided, everywhere, max(float(np.mean(levels)), 0.0))
 
@@ -199,16 +206,15 @@ def predict(cost: Cost, work: Work, ranks: int) -> dict[str, float]:
     undivided = {part: cost.everywhere[part] * work.amounts[own] for part, (_, own) in DIVIDED.items()}
     seconds["rows"] = undivided["deliver"] + undivided["learn"]
     seconds["steps"] = sum(undivided.values()) - seconds["rows"]
-    rounds = 2 if _longest(work, ranks) > FIRST_ROUND_WORDS else 1
-    seconds["latency"] = rounds * _levels(ranks) * cost.latency_s * work.amounts["step"]
+    seconds["latency"] = _levels(work, ranks) * cost.latency_s * work.amounts["step"]
     seconds["volume"] = _volume_s(work, ranks) if ranks > 1 else 0.0
     return seconds
 
 
 def memory_mb(work: Work, ranks: int) -> float:
-    """Bytes a rank holds, from the layout alone, in 10^6; the program itself needs about 150 more."""
+    """Bytes of a rank's arrays and of the messages that it receives, in 10^6; without those of the program itself."""
     received = 4 * ranks * (1 + work.populations + max(FIRST_ROUND_WORDS, _longest(work, ranks)))
-    return 1e-6 * (work.memory["divided"] / ranks + work.memory["everywhere"] + received)
+    return 1e-6 * (sum(Footprint(work.experiment, ranks, work.rates_hz).memory().values()) + received)
 
 
 LIMITS = {
@@ -222,17 +228,17 @@ LIMITS = {
 def breaks_first(cost: Cost, work: Work) -> tuple[int, str]:
     """Find the number of ranks, in powers of two, at which efficiency is below one half, and what costs most there."""
     alone = sum(predict(cost, work, 1).values())
-    ranks = 1
-    while ranks < 2**20:
-        ranks *= 2
+    for ranks in (2**k for k in count(1)):     # it ends, as the volume grows with every rank
         seconds = predict(cost, work, ranks)
         if alone / ranks / sum(seconds.values()) < 0.5:
-            return ranks, LIMITS[max(LIMITS, key=seconds.__getitem__)]
-    return ranks, "nothing"
+            break
+    return ranks, LIMITS[max(LIMITS, key=seconds.__getitem__)]
 
 
-def _levels(ranks: int) -> int:
-    return ceil(log2(ranks)) if ranks > 1 else 0
+def _levels(work: Work, ranks: int) -> int:
+    """Doublings of P that messages of a step pass, in one round or two."""
+    rounds = 2 if _longest(work, ranks) > FIRST_ROUND_WORDS else 1
+    return rounds * ceil(log2(ranks))
 
 
 def _longest(work: Work, ranks: int) -> float:

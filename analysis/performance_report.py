@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.page import Cell, Gallery, Row, Section, Table, Text, page, picture
@@ -33,7 +34,8 @@ from analysis.performance import (
 )
 from analysis.style import GREY, RUNS, canvas
 from analysis.verdict import number
-from mpi_engine.experiment import ExperimentError, load_experiment
+from mpi_engine.experiment import CodingExperiment, ExperimentError, load_experiment
+from mpi_engine.output.integrity import reason_of
 from mpi_engine.output.reader import RunError, open_run
 
 RANKS = (1, 2, 10, 100, 1000, 10_000)
@@ -43,7 +45,8 @@ ASSUMPTIONS = (
     "does for the whole network, are magnified by it. It assumes that work is shared out evenly; that the wait for the "
     "slowest rank, measured with the latency, grows as the logarithm of the number of ranks; {bandwidth:g} GB/s for "
     "the messages that reach a rank and {unpack:g} ns for each population in each of them; and memory that is as fast "
-    "for each of many ranks as it was here. Megabytes are those of the network's arrays; the program needs 150 more."
+    "for each of many ranks as it was here. Megabytes are those of arrays, of what is recorded in a segment and of "
+    "messages; the program itself comes on top."
 )
 
 
@@ -95,16 +98,19 @@ def _measured(timings: Sequence[Timing]) -> Table:
 
 
 def _efficiency(timing: Timing, timings: Sequence[Timing]) -> str:
-    """Strong, against the fewest ranks of the same network; or weak, against one with as many neurons on each rank."""
+    """Strong, against the fewest ranks of the same network; or weak, against as many neurons and synapses on each."""
     same = [t for t in timings if t.network == timing.network and t.ranks < timing.ranks]
     if same:
         base = min(same, key=lambda t: t.ranks)
         return f"{100 * base.total * base.ranks / timing.total / timing.ranks:.0f} %"
-    load = timing.work.neurons / timing.ranks
-    like = [t for t in timings if t.ranks < timing.ranks and abs(t.work.neurons / t.ranks / load - 1) < 0.01]
+    like = [t for t in timings if t.ranks < timing.ranks and np.allclose(_load(t), _load(timing), rtol=0.01)]
     if like:
         return f"{100 * min(like, key=lambda t: t.ranks).total / timing.total:.0f} % (weak)"
     return "\u2013"
+
+
+def _load(timing: Timing) -> tuple[float, float]:
+    return timing.work.neurons / timing.ranks, timing.work.synapses / timing.ranks
 
 
 def _predicted(cost: Cost, work: Work) -> Table:
@@ -119,7 +125,7 @@ def _predicted(cost: Cost, work: Work) -> Table:
         cells += [Cell(f"{100 * share / total:.0f} %") for share in shares]
         rows.append(Row(f"{ranks:,}".replace(",", "\u202f"), [*cells, Cell(number(memory_mb(work, ranks)))]))
     shares_of = ("divided", "rows", "steps", "latency", "volume")
-    return Table(("ranks", "wall s per s", "speed-up", "efficiency", *shares_of, "network MB a rank"), rows)
+    return Table(("ranks", "wall s per s", "speed-up", "efficiency", *shares_of, "MB a rank"), rows)
 
 
 def _costs(cost: Cost) -> Table:
@@ -156,7 +162,7 @@ def draw(timings: Sequence[Timing], cost: Cost, work: Work, name: str) -> Figure
         for part, colour in zip(("rows", "steps", "latency", "volume"), RUNS[1:], strict=False):
             if any(values := [seconds[part] for seconds in predicted]):
                 panel.plot(ranks, [value or float("nan") for value in values], color=colour, lw=1.2, label=part)
-        shown = [t for t in timings if t.work.neurons == work.neurons]
+        shown = [t for t in timings if (t.work.neurons, t.work.synapses) == (work.neurons, work.synapses)]
         panel.plot([t.ranks for t in shown], [t.total for t in shown], "o", color=RUNS[0], ms=6, label="measured")
         panel.set(xscale="log", yscale="log", xlabel="ranks", ylabel="wall seconds per biological second")
         panel.set_ylim(0.5 * alone / ranks[-1], 2 * max(alone, *(t.total for t in timings)))
@@ -172,19 +178,21 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("-o", type=Path, default=Path("scaling.html"), metavar="PAGE", dest="output")
     options = parser.parse_args(arguments)
     described = [path for path in options.paths if path.suffix == ".toml"]
+    if len(described) == len(options.paths) or len(described) > 1:
+        parser.error("name at least one run, and at most one experiment to predict")
     try:
         runs = [open_run(path) for path in options.paths if path not in described]
-        if not runs or len(described) > 1:
-            raise RunError("name at least one run, and at most one experiment to predict")
         timings = [timing_of(run) for run in runs]
         largest = max(timings, key=lambda timing: timing.work.synapses)
         target, name = largest.work, largest.name
         if described:
             experiment = load_experiment(described[0])
+            if isinstance(experiment, CodingExperiment):
+                raise RunError(f"{described[0]}: is of a coding network, which this model does not know; name another")
             rates = measured_rates_hz(runs[timings.index(largest)])
             if unknown := experiment.sizes.keys() - rates.keys():
-                known = ", ".join(sorted(unknown))
-                raise RunError(f"{described[0]}: the rates of {known} are in no run; name a run that has them")
+                missing = ", ".join(sorted(unknown))
+                raise RunError(f"{described[0]}: the rates of {missing} are in no run; name a run that has them")
             target, name = work_of(experiment, rates), described[0].stem
         command = shlex.join(["python", "-m", "analysis.performance_report", *arguments])
         options.output.write_text(performance_report(timings, target, name, command), encoding="utf-8")
@@ -193,6 +201,9 @@ def main(arguments: Sequence[str]) -> int:
         return 4
     except ExperimentError as error:
         print(f"steelyard: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"steelyard: -o = {options.output}: cannot be written: {reason_of(error)}", file=sys.stderr)
         return 2
     print(sentence(fit(timings), target))
     print(options.output)

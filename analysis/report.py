@@ -186,7 +186,7 @@ def provenance(run: RunReader, label: str) -> Folded:
     facts["timings"] = {name: f"{value:.1f} s" for name, value in known.get("timings_s", {}).items()}
     split = known.get("time_split_s", {})
     facts["time by part"] = {name: f"{np.mean(seconds):.1f} s" for name, seconds in split.items()}
-    facts |= {f"{name}": version for name, version in known.get("versions", {}).items()}
+    facts |= known.get("versions", {})
     pairs = [(name, _text(value)) for name, value in facts.items() if value]
     return Folded(label, [Facts(pairs), Code(run.experiment.to_toml())])
 

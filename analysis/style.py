@@ -58,6 +58,7 @@ STYLE: dict[Any, Any] = {
 
 SIZE = (5.8, 3.7)
 
+
 @contextmanager
 def canvas(rows: Sequence[float] = (1.0,), size: tuple[float, float] = SIZE) -> Iterator[tuple[Figure, list[Axes]]]:
     """Open a figure of panels that share their time axis, in the one style and without a window system."""

@@ -76,7 +76,7 @@ def measure(repeats: int = 200) -> Parts:
         return rows[k * _ROWS % _N :][:_ROWS]
 
     V, above, counts = zero - np.float32(70), np.zeros(_N, np.uint8), np.zeros((3, _N), np.uint16)
-    currents, waiting, arrivals = np.zeros((3, _N), np.float32), np.zeros(_N, np.int32), zero.copy()
+    currents, waiting, arrivals = np.zeros((3, _N), np.float32), np.zeros(_N, np.int16), zero.copy()
     trace, last = rng.random(_N, np.float32), rng.random(_N, np.float32)
     events = _ROWS * _K
     return Parts(
@@ -121,7 +121,7 @@ def _update_lif(V: Arrays, waiting: Arrays, currents: Arrays, counts: Arrays, ab
         v = V[i] + leak * (E_L - V[i]) + np.float32(0.1) * total
         wait = waiting[i]
         v = V_reset if wait > 0 else v
-        waiting[i] = max(wait - np.int32(1), np.int32(0))
+        waiting[i] = max(wait - 1, 0)
         V[i] = v
         above[i] = v >= V_th
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.simulators import Result
@@ -15,7 +16,10 @@ from benchmarks.simulators import Result
 FILE = Path(__file__).with_name("history.jsonl")
 
 SLOWER = 1.1
-"""A commit that takes so many times what the one before took has a regression."""
+"""A commit that takes so many times what those before it took has a regression."""
+
+_BEFORE = 3
+"""Of so many results before, the median counts: one that was disturbed neither hides a regression nor feigns one."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Entry:
 
 def entry_now(results: Sequence[Result], cpu: str) -> Entry:
     """Make the entry of this commit at this time."""
-    commit = _git("rev-parse", "--short=10", "HEAD") + ("+" if _git("status", "--porcelain", "-uno") else "")
+    changed = _git("status", "--porcelain", "-uno", "--", ":/", f":!{FILE.name}")     # but for the history itself
+    commit = _git("rev-parse", "--short=10", "HEAD") + ("+" if changed else "")
     return Entry(commit, datetime.now(UTC).isoformat(timespec="seconds"), cpu, list(results))
 
 
@@ -65,16 +70,16 @@ def compare(workload: str, path: Path = FILE) -> Iterator[str]:
     Yields
     ------
     str
-        A line, which names the factor where a commit is slower than the one before it by more than `SLOWER`.
+        A line, which names the factor where a commit is slower than those before it by more than `SLOWER`.
     """
-    before: dict[tuple[str, int], float] = {}
+    before: dict[tuple[str, int], list[float]] = {}
     for entry in _read(path):
         for result in entry.results:
             if (result.simulator, result.workload) != ("steelyard", workload):
                 continue
-            place, took_s = (entry.cpu, result.ranks), result.wall_s_per_bio_s
-            factor = took_s / before.get(place, took_s)
-            before[place] = took_s
+            earlier, took_s = before.setdefault((entry.cpu, result.ranks), []), result.wall_s_per_bio_s
+            factor = took_s / median(earlier[-_BEFORE:] or [took_s])
+            earlier.append(took_s)
             verdict = f"  {factor:.2f} times slower" if factor > SLOWER else ""
             yield f"{entry.date[:16]}  {entry.commit:<11}  {entry.cpu}  {result.ranks} ranks  {took_s:.3f} s{verdict}"
 

@@ -185,8 +185,9 @@ class Brian2(Peer):
 
     def __init__(self, workload: Workload, directory: Path) -> None:
         super().__init__(workload, directory)
-        script = Path(__file__).parent / "peers" / "brian2_network.py"
-        key = hashlib.sha256(self._description().encode() + script.read_bytes()).hexdigest()[:16]
+        scripts = sorted((Path(__file__).parent / "peers").glob("*.py"))
+        texts = [self._description().encode(), *(script.read_bytes() for script in scripts)]
+        key = hashlib.sha256(b"".join(texts)).hexdigest()[:16]
         self._code = CHECKOUT / "build" / "brian2" / key
         if not (self._code / "main").exists():
             self._run_script(self._code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 import traceback
@@ -11,7 +12,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from mpi_engine.experiment import ExperimentError, find_warnings, load_experiment
+from mpi_engine.experiment import ExperimentError, Problem, find_warnings, load_experiment
 from mpi_engine.output.difference import differences
 from mpi_engine.output.reader import RunError, open_run
 from mpi_engine.run.walltime import parse_duration
@@ -162,6 +163,9 @@ def report(
     from analysis.sweep_report import sweep_report  # noqa: PLC0415
     from analysis.sweeps import is_sweep, open_sweep  # noqa: PLC0415
 
+    if output.is_dir() or not os.access(output.parent, os.W_OK):
+        remedy = "cannot be written; name a file in a directory that can be written to"
+        raise ExperimentError([Problem("-o", str(output), remedy)], "command")
     command = shlex.join(["steelyard", "report", *map(str, paths), "-o", str(output)])
     sweeps = list(filter(is_sweep, paths))
     if sweeps and len(paths) > 1:
@@ -190,7 +194,7 @@ def study(
     from orchestration.study import find_study, run_study  # noqa: PLC0415  (Dask and plotting take a second to import)
 
     directory = directory or Path("studies") / f"{name}-{scale}"
-    command = f"steelyard study {name} --scale {scale} -o {directory}"
+    command = shlex.join(["steelyard", "study", name, "--scale", scale, "-o", str(directory)])
     consoles = (_console, _errors)
     raise typer.Exit(run_study(*find_study(name), directory, command, scale, on, slots, consoles))
 

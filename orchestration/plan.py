@@ -24,7 +24,7 @@ from mpi_engine.run.kinds import make_footprint
 from orchestration.launcher import Engine, Outcome, count_cores, forwarded_signals, prepare
 from orchestration.progress import clock
 
-_UNKNOWN_RATE_HZ = 20.0
+UNKNOWN_RATE_HZ = 20.0
 """What populations are taken to fire at where a network is too large to be tried here."""
 
 _TIME_MARGIN, _MEMORY_MARGIN = 1.5, 1.25
@@ -114,7 +114,7 @@ def make_plan(file: Path, ranks: int, overrides: Sequence[str] = ()) -> Plan:
         If the experiment is wrong or cannot be started.
     """
     experiment = load_experiment(file, overrides)
-    rates_hz = dict.fromkeys(experiment.sizes, _UNKNOWN_RATE_HZ)
+    rates_hz = dict.fromkeys(experiment.sizes, UNKNOWN_RATE_HZ)
     arrays = make_footprint(experiment, ranks, rates_hz).memory()
     measured = None
     if sum(arrays.values()) * ranks < psutil.virtual_memory().available:

@@ -32,7 +32,7 @@ from orchestration.cluster import open_client
 from orchestration.ensemble import Ensemble
 from orchestration.launcher import Outcome, check_ranks, count_cores
 from orchestration.ledger import Ledger, State
-from orchestration.plan import Plan, make_plan
+from orchestration.plan import UNKNOWN_RATE_HZ, Plan, make_plan
 from orchestration.progress import PLAIN, say
 from orchestration.sweep import Sweep, read_sweep
 from orchestration.sweep_cli import display
@@ -100,7 +100,7 @@ def run_study(
     most = max(sweep.ranks for sweep in free.values())
     check_ranks(most)
     if scale == "paper":
-        console.print(_as_table(list(_reckon(free)), study.derived))
+        console.print(_as_table(list(reckon(free)), study.derived))
     parts: dict[str, Measured] = {}
     jobs = next(iter(free.values())).jobs
     with open_client(on, most, slots or count_cores(), directory, jobs) as client:
@@ -204,13 +204,24 @@ class Cost:
     memory_bytes: float
 
 
-def _reckon(sweeps: dict[str, Sweep]) -> Iterator[Cost]:
-    """Reckon parts from a moment of the largest run of each; the others in proportion to their memory and steps."""
+def reckon(sweeps: dict[str, Sweep]) -> Iterator[Cost]:
+    """Reckon parts from a moment of the largest run of each; the others in proportion to their memory and steps.
+
+    Parameters
+    ----------
+    sweeps : dict of str to Sweep
+        By part.
+
+    Yields
+    ------
+    Cost
+        Of each part.
+    """
     for part, sweep in sweeps.items():
         experiments = [sweep.experiment(member) for member in sweep.members]
         largest = max(experiments, key=_size)
         plan = _plan(largest, sweep.ranks)
-        rates_hz = dict.fromkeys(largest.sizes, 20.0) if plan.measured is None else plan.measured.rates_hz
+        rates_hz = dict.fromkeys(largest.sizes, UNKNOWN_RATE_HZ) if plan.measured is None else plan.measured.rates_hz
         disk = sum(make_footprint(e, sweep.ranks, rates_hz).run_file() for e in experiments)
         wall_s = nan if plan.wall_time_s is None else plan.wall_time_s
         total = sum(map(_size, experiments)) / _size(largest)
@@ -219,7 +230,8 @@ def _reckon(sweeps: dict[str, Sweep]) -> Iterator[Cost]:
 
 
 def _size(experiment: Experiment) -> float:
-    return experiment.n_steps * sum(make_footprint(experiment, 1, {}).memory().values())
+    rates_hz = dict.fromkeys(experiment.sizes, UNKNOWN_RATE_HZ)
+    return experiment.n_steps * sum(make_footprint(experiment, 1, rates_hz).memory().values())
 
 
 def _plan(experiment: Experiment, ranks: int) -> Plan:

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -21,6 +21,7 @@ from urllib.request import urlopen
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+HEIGHT = 900
 WAIT_S = 600.0
 COMPLAINTS = {"Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded", "Network.loadingFailed"}
 
@@ -37,6 +38,8 @@ class Seen:
         Pictures that could not be drawn.
     pictures : int
         All of them.
+    width : int
+        Of the window [px].
     overflow_px : int
         By how much the page is wider than the window.
     text : str
@@ -46,6 +49,7 @@ class Seen:
     errors: list[str]
     broken_pictures: int
     pictures: int
+    width: int
     overflow_px: int
     text: str
 
@@ -57,25 +61,27 @@ LOOK = """(async () => {
     return JSON.stringify({
         broken_pictures: [...document.images].filter(image => !image.naturalWidth).length,
         pictures: document.images.length,
+        width: innerWidth,
         overflow_px: root.scrollWidth - root.clientWidth,
         text: document.body.innerText,
     });
 })()"""
 
 
-def look(page: Path, width: int = 1200, height: int = 900) -> Seen:
-    """Open a page in a window of a size, as a phone's or a desk's."""
-    with _started(width, height) as port:
-        return asyncio.run(_look(port, page.resolve().as_uri()))
+def look(page: Path, *widths: int) -> list[Seen]:
+    """Open a page anew in windows of some widths, as a phone's or a desk's."""
+    with _started() as port:
+        return asyncio.run(_look(port, page.resolve().as_uri(), widths))
 
 
 @contextmanager
-def _started(width: int, height: int) -> Iterator[int]:
+def _started() -> Iterator[int]:
     program = next(filter(None, map(which, PROGRAMS)), None)
     assert program is not None, "the tests need Chromium: run .ci/setup browser"
+    # a process of the browser may outlive it for a moment, and write there
     with TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars",
-                   f"--window-size={width},{height}", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
+                   "--remote-debugging-port=0", f"--user-data-dir={profile}"]
         with (Path(profile) / "log").open("w") as log:
             process = subprocess.Popen(
                 [program, *options, "about:blank"], stdout=log, stderr=log, start_new_session=True
@@ -96,7 +102,7 @@ def _port(file: Path, process: subprocess.Popen[bytes]) -> int:
     raise AssertionError(f"Chromium did not start (exit code {process.poll()})")
 
 
-async def _look(port: int, address: str) -> Seen:
+async def _look(port: int, address: str, widths: Sequence[int]) -> list[Seen]:
     browser = await _connected(_target(port))
     errors: list[str] = []
     numbers = count(1)
@@ -118,10 +124,16 @@ async def _look(port: int, address: str) -> Seen:
 
     for domain in ("Runtime", "Log", "Network", "Page"):
         await ask(f"{domain}.enable")
-    await ask("Page.navigate", until="Page.loadEventFired", url=address)
-    found = await ask("Runtime.evaluate", expression=LOOK, awaitPromise=True, returnByValue=True)
+    seen = []
+    for width in widths:
+        window = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
+        await ask("Emulation.setDeviceMetricsOverride", **window)
+        await ask("Page.navigate", until="Page.loadEventFired", url=address)
+        found = await ask("Runtime.evaluate", expression=LOOK, awaitPromise=True, returnByValue=True)
+        seen.append(Seen(errors.copy(), **json.loads(found["result"]["value"])))
+        errors.clear()
     browser.close()
-    return Seen(errors, **json.loads(found["result"]["value"]))
+    return seen
 
 
 def _target(port: int) -> str:

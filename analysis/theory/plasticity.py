@@ -24,7 +24,6 @@ from analysis.theory.covariance import trace_covariance
 from mpi_engine.experiment import Experiment, PairRule, UserNeuron, average
 
 SMALLEST_STEP = 1 / 64
-HALVINGS = 6
 
 
 @dataclass(frozen=True)
@@ -166,24 +165,32 @@ def fixed_point(
     NoBalance
         If there is no balanced state, or no fixed point of the weights within it.
     """
-    net = np.asarray(net_input_mv_per_ms, dtype=np.float64)
+    state, obstacle = _follow(experiment, np.asarray(net_input_mv_per_ms, dtype=np.float64), V_mv)
+    if obstacle is not None:
+        raise obstacle
+    return state
+
+
+def _follow(
+    experiment: Experiment, net: Array, V_mv: Mapping[str, float] | None
+) -> tuple[FixedPoint, NoBalance | None]:
+    """Follow the fixed point to a net input, or as far as it goes; the last one, and what stands in the way."""
     plastic = experiment.plastic
     for name in plastic:
         if not any(factor for _, factor in pair_rules(experiment, name)):
             raise NoBalance(f"no prediction: the schedule of {name} ends with frozen weights")
     weights = _solve(experiment, np.array([experiment.named_weight(name) for name in plastic]), 0 * net, V_mv)
-    share, step = 0.0, 1.0
-    while net.any() and share < 1:
+    share, step, obstacle = 0.0, 1.0, None
+    while net.any() and share < 1 and step >= SMALLEST_STEP:
         try:
             weights = _solve(experiment, weights, (share + step) * net, V_mv)
             share += step
-        except NoBalance:
-            step /= 2
-            if step < SMALLEST_STEP:
-                raise
+        except NoBalance as reason:
+            step, obstacle = step / 2, reason
     named = dict(zip(plastic, weights.tolist(), strict=True))
-    rates = _balanced(experiment, named, net, V_mv)
-    return FixedPoint({name: rates[name] for name in experiment.populations}, named)
+    rates = _balanced(experiment, named, share * net, V_mv)
+    reached = FixedPoint({name: rates[name] for name in experiment.populations}, named)
+    return reached, obstacle if step < SMALLEST_STEP else None
 
 
 def possible_states(experiment: Experiment, V_mv: Mapping[str, float] | None = None) -> list[FixedPoint]:
@@ -211,7 +218,7 @@ def possible_states(experiment: Experiment, V_mv: Mapping[str, float] | None = N
     """
     corners = list(product(*((0.0, rheobase(experiment, population)) for population in experiment.populations)))
     potentials = [V_mv] if V_mv or not experiment.has_conductances else _rest_and_threshold(experiment)
-    return [_towards(experiment, np.array(corner), potential) for potential in potentials for corner in corners]
+    return [_follow(experiment, np.array(corner), potential)[0] for potential in potentials for corner in corners]
 
 
 def _rest_and_threshold(experiment: Experiment) -> list[dict[str, float] | None]:
@@ -220,22 +227,6 @@ def _rest_and_threshold(experiment: Experiment) -> list[dict[str, float] | None]
     rest = min(average(neuron.E_L_mv) for neuron in known)
     threshold = max(neuron.soft_threshold_mv for neuron in known)
     return [dict.fromkeys(experiment.populations, level) for level in (rest, threshold)]
-
-
-def _towards(experiment: Experiment, net: Array, V_mv: Mapping[str, float] | None) -> FixedPoint:
-    """Follow the balanced state to a net input, or as far as it goes."""
-    try:
-        return fixed_point(experiment, net, V_mv)
-    except NoBalance:
-        state, share, step = fixed_point(experiment, 0 * net, V_mv), 0.0, 0.5
-    for _ in range(HALVINGS):
-        try:
-            state = fixed_point(experiment, (share + step) * net, V_mv)
-            share += step
-        except NoBalance:
-            pass
-        step /= 2
-    return state
 
 
 def _solve(experiment: Experiment, weights: Array, net: Array, V_mv: Mapping[str, float] | None) -> Array:

@@ -16,7 +16,7 @@ from analysis.studies.study import Bounds, Claim, Drawing, Parts, Study, Verdict
 from analysis.style import canvas
 from mpi_engine.experiment import ExperimentError
 from orchestration.ledger import Ledger, State
-from orchestration.study import describe, find_study, run_study
+from orchestration.study import describe, find_study, reckon, run_study
 from orchestration.sweep import read_sweep
 
 DESCRIPTION = """
@@ -126,6 +126,20 @@ def test_scales_add_to_the_parts(description: Path) -> None:
     assert describe(description, "quick")["first"]["seeds"] == 2
     base, grid = str(description.with_name("base.toml")), {"projections.I_to_E.weight_mv": [-10.0]}
     assert describe(description, "paper")["first"] == {"experiment": base, "grid": grid, "seeds": 3}
+
+
+def test_the_cost_of_a_part_is_reckoned_from_its_largest_run(description: Path, tmp_path: Path) -> None:
+    sweeps = {}
+    for name, durations_ms in (("one", [1000.0]), ("two", [1000.0, 3000.0])):
+        table = describe(description, "paper")["first"] | {"grid": {"run.duration_ms": durations_ms}}
+        (tmp_path / f"{name}.toml").write_text(tomli_w.dumps(table))
+        sweeps[name] = read_sweep(tmp_path / f"{name}.toml")
+    one, two = reckon(sweeps)
+    assert (one.part, one.runs, two.runs) == ("one", 3, 6)
+    assert 0 < two.core_hours < 1
+    assert one.core_hours > 0
+    assert 0 < one.memory_bytes < 1e9
+    assert one.disk_bytes < two.disk_bytes < 4.5 * one.disk_bytes     # runs of 1 s and 3 s beside those of 1 s
 
 
 @pytest.mark.parametrize("scale", ["quick", "paper"])

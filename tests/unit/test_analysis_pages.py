@@ -14,7 +14,8 @@ from analysis.comparison import compare
 from analysis.runs import Run
 from mpi_engine.experiment import load_experiment
 from mpi_engine.run import job
-from tests.browser import look
+from orchestration.cli import main
+from tests.browser import Seen, look
 
 HOMEOSTATIC = Path(analysis.__file__).parent / "studies" / "akil2021" / "homeostatic.toml"
 STEELYARD = Path(executable).with_name("steelyard")
@@ -29,6 +30,15 @@ def settings(size: int, duration_ms: float, seed: int = 1) -> list[str]:
 
 def report(*arguments: str | Path) -> CompletedProcess[str]:
     return run([STEELYARD, "report", *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+def looks_well(page: Path) -> Seen:
+    """Look at a page as wide as a desk's window, and as narrow as a phone's; return what is seen there."""
+    desk, phone = look(page, DESK, PHONE)
+    assert (desk.width, phone.width) == (DESK, PHONE)
+    for seen in (desk, phone):
+        assert (seen.errors, seen.broken_pictures, seen.overflow_px) == ([], 0, 0)
+    return phone
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +72,7 @@ def test_rates_are_those_of_balance_with_the_residual_that_is_measured(finished:
 def test_the_page_of_a_run_in_a_browser(finished: Run, tmp_path: Path) -> None:
     page = tmp_path / "run.html"
     assert (done := report(finished.path, "-o", page)).returncode == 0, done.stderr
-    for width in (DESK, PHONE):
-        seen = look(page, width)
-        assert (seen.errors, seen.broken_pictures, seen.overflow_px) == ([], 0, 0)
+    seen = looks_well(page)
     assert seen.pictures == 7
     assert "Measured beside predicted" in seen.text
     assert "learning_rate_mv = 0.005" in seen.text
@@ -73,35 +81,40 @@ def test_the_page_of_a_run_in_a_browser(finished: Run, tmp_path: Path) -> None:
 
 def test_the_page_of_a_sweep_in_a_browser(sweep: Path, tmp_path: Path) -> None:
     page = tmp_path / "sweep.html"
-    assert (done := report(sweep, "-o", page)).returncode == 0, done.stderr
-    for width in (DESK, PHONE):
-        seen = look(page, width)
-        assert (seen.errors, seen.broken_pictures, seen.overflow_px) == ([], 0, 0)
+    assert (done := report(sweep.with_suffix(""), "-o", page)).returncode == 0, done.stderr
+    seen = looks_well(page)
     assert "3 of 4 runs have finished: 1000-2 has not finished." in seen.text
     assert "Against populations.E.size" in seen.text
     assert "not finished, 0 of 1000 ms recorded" in seen.text
     assert "nan" not in seen.text.lower().replace("provenance", "")
-    assert report(sweep.with_suffix(""), "-o", page).returncode == 0
 
 
 def test_a_browser_that_meets_an_error_tells_it(tmp_path: Path) -> None:
     page = tmp_path / "bad.html"
     bad = '<body style="width: 500px"><img src="no.png"><script>console.error("ouch")</script>'
     page.write_text(bad, encoding="utf-8")
-    seen = look(page, PHONE)
+    [seen] = look(page, PHONE)
     assert "ouch" in "".join(seen.errors)
     assert (seen.pictures, seen.broken_pictures) == (1, 1)
     assert seen.overflow_px > 0
 
 
-def test_what_has_no_page_is_told(finished: Run, sweep: Path, tmp_path: Path) -> None:
+def test_what_has_no_page_is_told(
+    finished: Run, sweep: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "sweep.toml").write_text("", encoding="utf-8")
     (tmp_path / "empty").mkdir()
-    for paths, words in (
-        ([tmp_path / "sweep.toml"], "has no runs; check the path, or run the sweep first"),
-        ([tmp_path / "empty"], "holds no run; name a run directory or its run.h5"),
-        ([sweep, finished.path], "is a sweep, which has a page of its own; name it alone"),
+    page, nowhere = tmp_path / "none.html", tmp_path / "nowhere" / "none.html"
+    for paths, output, code, words in (
+        ([tmp_path / "sweep.toml"], page, 4, "has no runs; check the path, or run the sweep first"),
+        ([tmp_path / "empty"], page, 4, "holds no run; name a run directory or its run.h5"),
+        ([sweep, finished.path], page, 4, "is a sweep, which has a page of its own; name it alone"),
+        ([sweep], nowhere, 2, f"command: -o = {nowhere}: cannot be written; name a file in a directory"),
+        ([sweep], tmp_path, 2, f"command: -o = {tmp_path}: cannot be written; name a file in a directory"),
     ):
-        done = report(*paths, "-o", tmp_path / "none.html")
-        assert (done.returncode, words in done.stderr, len(done.stderr.splitlines())) == (4, True, 1), done.stderr
-    assert not (tmp_path / "none.html").exists()
+        monkeypatch.setattr("sys.argv", ["steelyard", "report", *map(str, paths), "-o", str(output)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr().err
+        assert (ended.value.code, words in told, len(told.splitlines())) == (code, True, 1), told
+    assert not page.exists()

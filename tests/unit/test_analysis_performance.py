@@ -22,9 +22,10 @@ TRUE = Cost(
 )
 
 
-def work(scale: float = 1.0) -> Work:
+def work(scale: float = 1.0, *overrides: str) -> Work:
     sizes = {"populations.E.size": 4000, "populations.I.size": 1000, "inputs.X.size": 1000}
-    return work_of(load_experiment(HOMEOSTATIC, [f"{k}={round(n * scale)}" for k, n in sizes.items()]), RATES_HZ)
+    overrides += tuple(f"{key}={round(n * scale)}" for key, n in sizes.items())
+    return work_of(load_experiment(HOMEOSTATIC, overrides), RATES_HZ)
 
 
 def timing(of: Work, ranks: int, cost: Cost = TRUE) -> Timing:
@@ -72,18 +73,30 @@ def test_memory_is_divided_but_for_rows_and_messages() -> None:
     assert memory_mb(of, 100_000) > many
 
 
+def test_every_rank_has_memory_for_all_spikes_of_a_segment() -> None:
+    longer = memory_mb(work(1.0, "recording.segment_ms=2000.0"), 1000) - memory_mb(work(), 1000)
+    assert longer == pytest.approx(8e-6 * work().spikes, rel=0.05)     # time step and id: four bytes each
+
+
 def test_runs_on_one_number_of_ranks_tell_no_scaling() -> None:
     with pytest.raises(RunError, match="add a run of the same experiment on another number of ranks"):
         fit([timing(work(), 2), timing(work(2.0), 2)])
 
 
 def test_the_page_lays_efficiency_beside_the_prediction(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    timings = [timing(work(), 1), timing(work(), 2), timing(work(2.0), 2)]
+    as_many_synapses = [f"projections.{name}.probability=0.05" for name in work().experiment.projections]
+    timings = [timing(work(), 1), timing(work(), 2), timing(work(2.0, *as_many_synapses), 2), timing(work(2.0), 2)]
     page = performance_report(timings, work(), "on-1")
     strong = 100 * timings[0].total / 2 / timings[1].total
     weak = 100 * timings[0].total / timings[2].total
     assert f"{strong:.0f} %" in page
-    assert f"{weak:.0f} % (weak)" in page
-    assert "This is a prediction from 3 runs on 1, 2 ranks" in page
+    assert page.count("% (weak)") == page.count(f"{weak:.0f} % (weak)") == 1
+    assert "This is a prediction from 4 runs on 1, 2 ranks" in page
     assert main([str(tmp_path / "none")]) == 4
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_an_experiment_without_a_run_is_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([str(HOMEOSTATIC)])
+    assert "name at least one run" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -92,9 +93,41 @@ def test_a_regression_shows(tmp_path: Path) -> None:
     assert [line.split()[1] for line in lines] == ["one", "one", "two", "two", "other", "three"]
     slower = [line for line in lines if "slower" in line]
     assert [line.partition("fast")[2].strip() for line in slower] == [
-        "2 ranks  0.150 s  1.25 times slower", "1 ranks  0.250 s  1.19 times slower"
+        "2 ranks  0.150 s  1.25 times slower", "1 ranks  0.250 s  1.22 times slower"
     ]
     assert list(compare("W2e", path)) == []
+
+
+@pytest.mark.parametrize(
+    ("times_s", "slower"),
+    [
+        ((0.20, 0.21, 0.15, 0.20), []),                      # one that was lucky feigns no regression
+        ((0.20, 0.21, 0.30, 0.24), [0.30, 0.24]),            # one that was disturbed hides none
+        ((0.20, 0.21, 0.22, 0.235, 0.25), [0.235, 0.25]),    # many small steps, each within the tolerance
+    ],
+)
+def test_a_regression_shows_beside_noise(times_s: tuple[float, ...], slower: list[float], tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    for k, time_s in enumerate(times_s):
+        append(Entry(f"commit-{k}", "2026-01-01T00:00:00+00:00", "cpu", [result(time_s)]), path)
+    told = [line for line in compare("W1", path) if "slower" in line]
+    assert [f"{time_s:.3f} s" in line for time_s, line in zip(slower, told, strict=True)] == [True] * len(slower)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["W1", "--keep", "--scale", "0.5"], "leave out --duration-ms and --scale"),
+        (["W9"], "W9: must be one of W1, W2i, W2e, EIF, plastic"),
+        (["W1", "--repeats", "0"], "0: must be a number from 1"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with suppress(SystemExit):
+        assert main(["run", *words]) == 2
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.science
