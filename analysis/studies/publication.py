@@ -53,11 +53,13 @@ def publish(study: Study, claims: Sequence[Claim], parts: Parts, directory: Path
     for drawing in drawings:
         save(drawing.figure, directory / FIGURES / drawing.name)
     rows = [_plain(asdict(claim)) | {"verdict": claim.verdict, "reason": claim.reason} for claim in claims]
-    about = {"study": study.title, "paper": study.paper, "command": command, "summary": count(claims)}
+    about = {"study": study.title, "paper": study.paper, "chosen": study.chosen, "command": command,
+             "summary": count(claims)}
     told = json.dumps(about | {"claims": rows}, indent=1, ensure_ascii=False)
     (directory / CLAIMS).write_text(f"{told}\n", encoding="utf-8")
+    remarks = [*([study.chosen] if study.chosen else []), *missing]
     sections = [
-        page.Section("Claims", [_table(claims), *([page.Text(missing)] if missing else [])]),
+        page.Section("Claims", [_table(claims), *([page.Text(remarks)] if remarks else [])]),
         page.Section("Figures", [page.Gallery([page.picture(d.figure, d.caption) for d in drawings])]),
         page.Section("Provenance", [page.Facts(list(_facts(parts))), *_descriptions(directory, parts)]),
     ]
