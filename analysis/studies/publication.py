@@ -10,6 +10,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from analysis import page
@@ -75,11 +76,12 @@ def as_table(claims: Sequence[Claim]) -> Table:
     for column, ratio in (("claim", 3), ("expected", 1), ("measured", 2), ("", 2)):
         table.add_column(column, ratio=ratio)
     for topic, group in groupby(claims, lambda claim: claim.topic):
-        table.add_row(f"[bold]{topic}[/bold]")
+        table.add_row(f"[bold]{escape(topic)}[/bold]")
         for claim in group:
-            verdict = f"[{_STYLES[claim.verdict]}]{claim.verdict}[/]" + f": {claim.reason}" * bool(claim.reason)
+            verdict = f"[{_STYLES[claim.verdict]}]{claim.verdict}[/]" + f": {escape(claim.reason)}" * bool(claim.reason)
             unit = f" [dim]{claim.unit}[/dim]" * bool(claim.unit)
-            table.add_row(f"  {claim.statement}{unit}", str(claim.expected), with_limits(claim.measured), verdict)
+            what, measured = f"  {escape(claim.statement)}{unit}", escape(with_limits(claim.measured))
+            table.add_row(what, str(claim.expected), measured, verdict)
     return table
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
+from rich.console import Console
 
 from analysis.confidence import Interval, t_interval
-from analysis.studies.study import Bounds, Caveat, Claim, Drawing, Parts, Study, Verdict, known_studies
+from analysis.studies.publication import as_table
+from analysis.studies.study import UNKNOWN, Bounds, Caveat, Claim, Drawing, Parts, Study, Verdict, known_studies
 from analysis.style import canvas
 from mpi_engine.experiment import ExperimentError
 from orchestration.ledger import Ledger, State
@@ -123,6 +126,14 @@ def fails(parts: Parts) -> Iterator[Claim]:
     """Something cannot be measured."""
     raise ValueError("nothing was measured")
     yield
+
+
+def test_words_in_brackets_are_no_markup() -> None:
+    failed = Claim("[topic]", "a claim", "", Bounds(), UNKNOWN, failure="values = [nan, 1.0] of [/a/path]: not finite")
+    told = StringIO()
+    Console(file=told, width=400).print(as_table([failed]))
+    assert failed.topic in told.getvalue()
+    assert failed.reason in told.getvalue()
 
 
 def test_scales_add_to_the_parts(description: Path) -> None:

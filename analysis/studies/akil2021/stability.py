@@ -23,7 +23,7 @@ def limit_of_kohonen(parts: Parts) -> Iterator[Claim]:
     unstable = [beta_mv(run) for run in runs if not run.finished]
     if not stable or not unstable:
         raise ValueError(f"all {len(runs)} networks are {'stable' if stable else 'unstable'}; take other betas")
-    low, high = max(stable), min(unstable)
+    low, high = sorted((max(stable), min(unstable)))     # of several seeds, a beta may be both
     found = Interval((low + high) / 2, low, high, np.nan)
     for source, bounds in (("simulated at N = 5000: 3.3 to 3.6 mV", Bounds(3.3, 3.6)),
                            ("saddle-node of theory: 8.04 mV", Bounds(high=8.04))):
@@ -39,7 +39,8 @@ def below_theory(parts: Parts) -> Iterator[Claim]:
             late = w.mean[w.time_ms > run.start_ms] / w.scale
             yield Claim(
                 STABILITY,
-                f"kohonen: mean weight over the fixed point of theory, β = {beta_mv(run):g} mV",
+                f"kohonen: mean weight over the fixed point of theory, β = {beta_mv(run):g} mV, "
+                f"seed {run.experiment.seed.base}",
                 "Fig. of the stability of Kohonen's rule: 2.9 of 3.66 at 2.4, 4.2 of 5.41 at 3.4 mV",
                 Bounds(0.6, 1.0),
                 t_interval(in_blocks(late / predicted_weight(run, "E_to_E"))),
