@@ -95,8 +95,9 @@ def _relaxed(run: Run) -> tuple[float, float]:
     w, rule, rates_khz = run.weights("E_to_E"), _soft(run), 1e-3 * run.firing_rates_hz("E")
     together = rates_khz[w.sample_source] * rates_khz[w.sample_target]
     before = 1 - run.experiment.named_weight("E_to_E") / rule.weight_max_mv
-    away = before * np.exp(-rule.learning_rate * rule.tau_ms * together * run.stop_ms)
-    variance = away.var() + rule.learning_rate * (rule.tau_ms * rates_khz.mean() + 0.5)
+    tau_ms = rule.traces["x_pre"]
+    away = before * np.exp(-rule.learning_rate * tau_ms * together * run.stop_ms)
+    variance = away.var() + rule.learning_rate * (tau_ms * rates_khz.mean() + 0.5)
     return float(1 - away.mean()), float(np.sqrt(variance))
 
 
@@ -148,7 +149,8 @@ def _offset_ms(run: Run) -> float:
     """
     rule, rates_khz = run.experiment.plasticity["hard"], 1e-3 * run.firing_rates_hz("E")
     assert isinstance(rule, HebbianHard)
-    return float(2 * rule.tau_ms**2 * (rates_khz**2).mean() / rates_khz.mean() - rule.tau_ms / 2)
+    tau_ms = rule.traces["x_pre"]
+    return float(2 * tau_ms**2 * (rates_khz**2).mean() / rates_khz.mean() - tau_ms / 2)
 
 
 def _late_variance(run: Run) -> tuple[Array, Array]:
