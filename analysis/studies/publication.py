@@ -10,6 +10,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from analysis import page
@@ -53,11 +54,13 @@ def publish(study: Study, claims: Sequence[Claim], parts: Parts, directory: Path
     for drawing in drawings:
         save(drawing.figure, directory / FIGURES / drawing.name)
     rows = [_plain(asdict(claim)) | {"verdict": claim.verdict, "reason": claim.reason} for claim in claims]
-    about = {"study": study.title, "paper": study.paper, "command": command, "summary": count(claims)}
+    about = {"study": study.title, "paper": study.paper, "chosen": study.chosen, "command": command,
+             "summary": count(claims)}
     told = json.dumps(about | {"claims": rows}, indent=1, ensure_ascii=False)
     (directory / CLAIMS).write_text(f"{told}\n", encoding="utf-8")
+    remarks = [*([study.chosen] if study.chosen else []), *missing]
     sections = [
-        page.Section("Claims", [_table(claims), *([page.Text(missing)] if missing else [])]),
+        page.Section("Claims", [_table(claims), *([page.Text(remarks)] if remarks else [])]),
         page.Section("Figures", [page.Gallery([page.picture(d.figure, d.caption) for d in drawings])]),
         page.Section("Provenance", [page.Facts(list(_facts(parts))), *_descriptions(directory, parts)]),
     ]
@@ -73,11 +76,12 @@ def as_table(claims: Sequence[Claim]) -> Table:
     for column, ratio in (("claim", 3), ("expected", 1), ("measured", 2), ("", 2)):
         table.add_column(column, ratio=ratio)
     for topic, group in groupby(claims, lambda claim: claim.topic):
-        table.add_row(f"[bold]{topic}[/bold]")
+        table.add_row(f"[bold]{escape(topic)}[/bold]")
         for claim in group:
-            verdict = f"[{_STYLES[claim.verdict]}]{claim.verdict}[/]" + f": {claim.reason}" * bool(claim.reason)
+            verdict = f"[{_STYLES[claim.verdict]}]{claim.verdict}[/]" + f": {escape(claim.reason)}" * bool(claim.reason)
             unit = f" [dim]{claim.unit}[/dim]" * bool(claim.unit)
-            table.add_row(f"  {claim.statement}{unit}", str(claim.expected), with_limits(claim.measured), verdict)
+            what, measured = f"  {escape(claim.statement)}{unit}", escape(with_limits(claim.measured))
+            table.add_row(what, str(claim.expected), measured, verdict)
     return table
 
 

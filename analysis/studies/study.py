@@ -51,6 +51,10 @@ class Bounds:
         tolerance = max(abs(value) * share, reach)
         return cls(value - tolerance, value + tolerance)
 
+    def exclude(self, measured: Interval) -> bool:
+        """Say whether a whole interval is outside; never of one whose limits are not known."""
+        return measured.high < self.low or measured.low > self.high
+
     def __str__(self) -> str:
         """Format as "below 0.1", "above 0" or "0.4 to 0.6"."""
         match isfinite(self.low), isfinite(self.high):
@@ -61,6 +65,23 @@ class Bounds:
             case False, True:
                 return f"below {number(self.high)}"
         return ABSENT
+
+
+@dataclass(frozen=True)
+class Caveat:
+    """Why a claim that is true may be missed by a network of this size or a run of this length, and by how much.
+
+    Parameters
+    ----------
+    reason : str
+        The cause, with the size of its effect.
+    reach : Bounds
+        Where the quantity may be for this reason, from a measurement of the cause or a derivation; beyond it and
+        beyond what is expected, the claim is contradicted all the same.
+    """
+
+    reason: str
+    reach: Bounds
 
 
 @dataclass(frozen=True)
@@ -83,9 +104,9 @@ class Claim:
         What the interval is over: "3 seeds"; empty if it is over nothing.
     unit : str
         Of both.
-    caveat : str
-        Why a network of this size, or a run of this length, may not show it though it is true; a measurement outside
-        the bounds is then no contradiction.
+    caveat : Caveat, optional
+        What may keep this size or length from showing it; a measurement outside the bounds is no contradiction within
+        the caveat's reach.
     failure : str
         Why it could not be measured at all, which is as good as contradicted; empty if it was.
     """
@@ -97,19 +118,18 @@ class Claim:
     measured: Interval
     over: str = ""
     unit: str = ""
-    caveat: str = ""
+    caveat: Caveat | None = None
     failure: str = ""
 
     @property
     def verdict(self) -> Verdict:
-        """Shown if the whole interval is within the bounds, not shown if it is outside; else open."""
+        """Shown if the whole interval is within the bounds; not shown if outside, also of a caveat's reach; or open."""
         if self.failure:
             return Verdict.CONTRADICTED
-        low, high = self.measured.low, self.measured.high
-        if self.expected.low <= low and high <= self.expected.high:
+        if self.expected.low <= self.measured.low and self.measured.high <= self.expected.high:
             return Verdict.SHOWN
-        outside = high < self.expected.low or low > self.expected.high
-        return Verdict.CONTRADICTED if outside and not self.caveat else Verdict.OPEN
+        allowed = (self.expected,) if self.caveat is None else (self.expected, self.caveat.reach)
+        return Verdict.CONTRADICTED if all(bounds.exclude(self.measured) for bounds in allowed) else Verdict.OPEN
 
     @property
     def reason(self) -> str:
@@ -117,9 +137,9 @@ class Claim:
         if self.verdict is Verdict.SHOWN or self.failure:
             return self.failure
         if self.verdict is Verdict.CONTRADICTED:
-            return "the whole interval is outside"
-        if self.caveat:
-            return self.caveat
+            return "the whole interval is outside" + (f", and of {self.caveat.reach}" if self.caveat else "")
+        if self.caveat and self.expected.exclude(self.measured):
+            return f"{self.caveat.reason}: {self.caveat.reach}"
         if isfinite(self.measured.low):
             return "the interval reaches across the bounds; more seeds or longer runs narrow it"
         return "a single value has no interval"
@@ -164,6 +184,8 @@ class Study:
     derived : mapping of str to callable
         For a part that depends on the parts before it: keys and the lists of their values, which go together as in a
         sweep's ``[[zip]]``.
+    chosen : str
+        What was chosen with which runs in view: settings and measures that other seeds have yet to confirm.
     """
 
     title: str
@@ -171,6 +193,7 @@ class Study:
     claims: tuple[Examine, ...]
     figures: tuple[Draw, ...]
     derived: Mapping[str, Derive] = field(default_factory=dict)
+    chosen: str = ""
 
     def judge(self, parts: Parts) -> list[Claim]:
         """Measure what each claim needs, and judge it."""

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli_w
+from rich.console import Console
 
 from analysis.confidence import Interval, t_interval
-from analysis.studies.study import Bounds, Claim, Drawing, Parts, Study, Verdict
+from analysis.studies.publication import as_table
+from analysis.studies.study import UNKNOWN, Bounds, Caveat, Claim, Drawing, Parts, Study, Verdict, known_studies
 from analysis.style import canvas
 from mpi_engine.experiment import ExperimentError
 from orchestration.ledger import Ledger, State
@@ -70,7 +73,7 @@ def seeds_of_the_first(parts: Parts) -> dict[str, list[Any]]:
 
 
 STUDY = Study("A small study", "Nobody (2026)", (rates_are_positive, second_part_ran_away), (a_line,),
-              {"second": seeds_of_the_first})
+              {"second": seeds_of_the_first}, "Chosen with both seeds in view.")
 
 
 @pytest.fixture
@@ -105,7 +108,10 @@ def test_a_study_is_stopped_resumed_judged_and_published(description: Path, tmp_
     assert run(STUDY) == 0
     told = json.loads((directory / "claims.json").read_text())
     assert [claim["verdict"] for claim in told["claims"]] == ["shown", "shown"]
-    assert "mean rate of E" in (directory / "report.html").read_text()
+    page = (directory / "report.html").read_text()
+    assert "mean rate of E" in page
+    assert STUDY.chosen in page
+    assert told["chosen"] == STUDY.chosen
     assert {path.name for path in (directory / "figures").iterdir()} == {"line.pdf", "line.png"}
     attempts = {path.name for path in (directory / "first" / "ledger").iterdir()}
 
@@ -120,6 +126,14 @@ def fails(parts: Parts) -> Iterator[Claim]:
     """Something cannot be measured."""
     raise ValueError("nothing was measured")
     yield
+
+
+def test_words_in_brackets_are_no_markup() -> None:
+    failed = Claim("[topic]", "a claim", "", Bounds(), UNKNOWN, failure="values = [nan, 1.0] of [/a/path]: not finite")
+    told = StringIO()
+    Console(file=told, width=400).print(as_table([failed]))
+    assert failed.topic in told.getvalue()
+    assert failed.reason in told.getvalue()
 
 
 def test_scales_add_to_the_parts(description: Path) -> None:
@@ -143,7 +157,7 @@ def test_the_cost_of_a_part_is_reckoned_from_its_largest_run(description: Path, 
 
 
 @pytest.mark.parametrize("scale", ["quick", "paper"])
-@pytest.mark.parametrize("name", ["akil2021"])
+@pytest.mark.parametrize("name", list(known_studies()))
 def test_every_part_of_a_study_can_be_run(name: str, scale: Any, tmp_path: Path) -> None:
     study, file = find_study(name)
     for part, table in describe(file, scale).items():
@@ -157,18 +171,32 @@ def test_an_unknown_study_is_refused_with_the_known_ones() -> None:
         find_study("akil2020")
 
 
+SMALL = Caveat("the network is small", Bounds(1.05, 1.5))
+
+
 @pytest.mark.parametrize(
     ("low", "high", "caveat", "verdict"),
     [
-        (0.4, 0.6, "", Verdict.SHOWN),
-        (0.4, 0.6, "small", Verdict.SHOWN),
-        (0.9, 1.1, "", Verdict.OPEN),
-        (1.1, 1.2, "", Verdict.CONTRADICTED),
-        (1.1, 1.2, "small", Verdict.OPEN),
-        (float("nan"), float("nan"), "", Verdict.OPEN),
+        (0.4, 0.6, None, Verdict.SHOWN),
+        (0.4, 0.6, SMALL, Verdict.SHOWN),
+        (0.9, 1.1, None, Verdict.OPEN),
+        (1.1, 1.2, None, Verdict.CONTRADICTED),
+        (1.1, 1.2, SMALL, Verdict.OPEN),
+        (1.4, 1.6, SMALL, Verdict.OPEN),
+        (1.6, 1.7, SMALL, Verdict.CONTRADICTED),
+        (-0.2, -0.1, SMALL, Verdict.CONTRADICTED),
+        (float("nan"), float("nan"), None, Verdict.OPEN),
+        (float("nan"), float("nan"), SMALL, Verdict.OPEN),
     ],
 )
-def test_the_interval_decides(low: float, high: float, caveat: str, verdict: Verdict) -> None:
+def test_the_interval_decides(low: float, high: float, caveat: Caveat | None, verdict: Verdict) -> None:
     claim = Claim("", "", "", Bounds(0.0, 1.0), Interval(0.5, low, high, 0.1), caveat=caveat)
     assert claim.verdict is verdict
     assert bool(claim.reason) == (verdict is not Verdict.SHOWN)
+
+
+def test_a_caveat_is_the_reason_only_where_the_measurement_is_outside() -> None:
+    outside, across = (Claim("", "", "", Bounds(0.0, 1.0), Interval(1.0, low, 1.3, 0.1), caveat=SMALL)
+                       for low in (1.1, 0.9))
+    assert outside.reason == "the network is small: 1.05 to 1.50"
+    assert SMALL.reason not in across.reason

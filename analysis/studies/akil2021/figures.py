@@ -74,7 +74,7 @@ def initial_weights(parts: Parts) -> Drawing:
             panel.plot(times, np.concatenate([[run.experiment.named_weight("I_to_E")], w.mean / w.scale]), color=colour)
         panel.set(xlim=(0, None), xlabel="time [s]", ylabel="mean weight I → E [mV]",
                   title="Homeostatic weights end where they can")
-    return Drawing("initial-weights", "Mean weights from six initial ones: they come to rest apart, in order.", figure)
+    return Drawing("initial-weights", "Mean weights from many initial ones: they come to rest apart, in order.", figure)
 
 
 def final_weights(parts: Parts) -> Drawing:

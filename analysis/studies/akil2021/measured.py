@@ -133,8 +133,14 @@ def at_realised_input(run: Run) -> Experiment:
 
 
 def predicted_weight(run: Run, projection: str, with_net_input: bool = False) -> float:
-    """Fixed point of a mean weight at the realised input rate, with or without the net input that the run has [mV]."""
+    """Fixed point of a mean weight at the realised input rate, with or without the net input that the run has [mV].
+
+    It is sought from the measured weight: from an initial one that is out of balance there is no theory to begin with.
+    """
+    e = at_realised_input(run)
+    found = e.projections[projection].model_copy(update={"weight_mv": felt_weight(run, projection)})
+    e = e.model_copy(update={"projections": {**e.projections, projection: found}})
     net: Array | float = 0.0
     if with_net_input:
-        net = np.array([mean_between(run, a, "I_total", run.start_ms, run.stop_ms) for a in run.experiment.populations])
-    return fixed_point(at_realised_input(run), net).weights_mv[projection]
+        net = np.array([mean_between(run, a, "I_total", run.start_ms, run.stop_ms) for a in e.populations])
+    return fixed_point(e, net).weights_mv[projection]

@@ -141,6 +141,7 @@ def survivors(run: CodingRun) -> int:
 
 
 def readout_scatter(run: CodingRun) -> float:
-    """Measure the standard deviation over free runs of the readout's mean, in lengths of a decoding vector."""
-    means = [free.xhat[:, 0].mean() for free in run.stretches("run")]
-    return float(np.std(means, ddof=1) / np.linalg.norm(run.reader.network()["decoder"][0]))
+    """Measure the standard deviation of the readout over free runs at a time, in lengths of a decoding vector."""
+    trials = np.array([free.xhat for free in run.stretches("run")])
+    spread = np.sqrt(trials.var(axis=0, ddof=1).mean())
+    return float(spread / np.linalg.norm(run.reader.network()["decoder"][0]))

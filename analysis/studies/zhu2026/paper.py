@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import hypot, log, nan
 
 SIZES = (1000, 2000, 4000, 8000, 15000)
 """N."""
@@ -31,6 +32,12 @@ class Curve:
         """Give the values at some sizes, and their errors where they are known."""
         places = [SIZES.index(size) for size in sizes]
         return [self.values[k] for k in places], [None if self.errors is None else self.errors[k] for k in places]
+
+    def local_exponent(self, size: int, larger: int) -> tuple[float, float]:
+        """Give the exponent of N between two sizes, and its standard error; NaN where errors are not known."""
+        (value, after), errors = self.at((size, larger))
+        relative = [nan if error is None else error / v for v, error in zip((value, after), errors, strict=True)]
+        return log(after / value) / log(larger / size), hypot(*relative) / log(larger / size)
 
 
 VARIANCES = {
