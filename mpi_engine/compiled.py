@@ -1,4 +1,4 @@
-"""How the engine compiles: two decorators, and a disk cache that cannot be stale.
+"""How the engine compiles: three decorators, and a disk cache that cannot be stale.
 
 Numba notices a change of the file in which a cached function stands, but not of those it calls. All caches therefore
 live in a directory named by the hash of every source file that compiled code comes from, the versions and the CPU.
@@ -61,7 +61,7 @@ def cache_directory() -> Path:
 
 
 numba.config.CACHE_DIR = str(cache_directory())
-if llvmlite.binding.get_host_cpu_features().get("avx512bf16"):
+if numba.config.CPU_FEATURES is None and llvmlite.binding.get_host_cpu_features().get("avx512bf16"):
     # LLVM avoids vectors of 512 bits for the sake of CPUs that slow down with them; those with this feature do not
     numba.config.CPU_FEATURES = llvmlite.binding.get_host_cpu_features().flatten() + ",-prefer-256-bit"
 
