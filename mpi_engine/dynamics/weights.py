@@ -65,7 +65,7 @@ def weight_sums(
     """
     sums[:], squares[:], histogram[:] = 0.0, 0.0, 0
     low, high, n_bins = edges[0], edges[1], histogram.size
-    extremes[0], extremes[1] = np.inf, -np.inf
+    lowest, highest = np.inf, -np.inf
     rows = projection.rows
     for source in range(n_sources(rows)):
         for block in range(rows.blocks[0]):
@@ -74,7 +74,8 @@ def weight_sums(
                 w, target = np.float64(weights[s]), first + rows.targets[s]
                 sums[target] += w
                 squares[target] += w * w
-                extremes[0], extremes[1] = min(extremes[0], w), max(extremes[1], w)
+                lowest, highest = min(lowest, w), max(highest, w)
                 place = (w - low) / (high - low) * n_bins
                 # the first bin also where a weight is not a number
                 histogram[int(min(place, n_bins - 1.0)) if place > 0.0 else 0] += 1
+    extremes[0], extremes[1] = lowest, highest
