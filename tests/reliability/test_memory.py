@@ -19,8 +19,8 @@ from mpi_engine.run.simulation import Simulation
 
 Make = Callable[..., dict[str, Any]]
 
-LEAST_BYTES_A_STEP = 4.0
-"""One small array a segment is more: a page of memory between two looks."""
+LEAST_BYTES_A_STEP = 9.0
+"""One array of a kilobyte a segment is more; two pages between two looks, which the allocator may take, are less."""
 
 
 def growth_of_memory(small_experiment: Make, directory: Path, n_steps: int) -> float:
