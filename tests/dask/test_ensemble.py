@@ -32,7 +32,7 @@ def lasting(duration_ms: float) -> dict[str, dict[str, float]]:
 
 
 def test_whoever_is_killed_each_run_is_done_once(write: Callable[..., Runs], tmp_path: Path) -> None:
-    runs = write("seeds = 3", **lasting(240_000.0))
+    runs = write("seeds = 3", **lasting(720_000.0))
     ledger = Ledger(runs.sweep.directory)
     driver = runs.start()
     stopped = runs.wait_until_one_runs()
@@ -61,7 +61,7 @@ def test_whoever_is_killed_each_run_is_done_once(write: Callable[..., Runs], tmp
 
 
 def test_stops_and_two_drivers_at_once(write: Callable[..., Runs], tmp_path: Path) -> None:
-    runs = write("seeds = 2\nranks = 2", **lasting(60_000.0))
+    runs = write("seeds = 2\nranks = 2", **lasting(120_000.0))
     driver = runs.start()
     stopped = runs.wait_until_one_runs()
     driver.send_signal(signal.SIGINT)
