@@ -86,6 +86,14 @@ def living(session: int) -> list[psutil.Process]:
     return found
 
 
+def wait_until_none_lives(session: int) -> None:
+    """Wait until all processes of a session have ended: a rank may be a moment behind its launcher."""
+    end = time.monotonic() + PATIENCE_S
+    while left := living(session):
+        assert time.monotonic() < end, left
+        time.sleep(0.05)
+
+
 def ranks_of(launcher: Process) -> list[psutil.Process]:
     """Processes of the ranks that a launcher has started, by rank."""
     children = psutil.Process(launcher.pid).children(recursive=True)

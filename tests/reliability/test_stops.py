@@ -24,10 +24,10 @@ from tests.reliability.engines import (
     befallen,
     end_of,
     engine,
-    living,
     ranks_of,
     started,
     started_engine,
+    wait_until_none_lives,
 )
 
 STEELYARD = str(Path(sys.executable).with_name("steelyard"))
@@ -155,7 +155,7 @@ def test_a_signal_amid_a_long_block(whom: str, long: Path, tmp_path: Path) -> No
         else:
             ask(ranks_of(process), signal.SIGTERM)
         end = end_of(process)
-        assert living(process.pid) == []
+        wait_until_none_lives(process.pid)
     assert end.code == 75, end.err
     assert end.at - asked < WITHIN_S
     assert checkpoints(directory)[-1] == step_of(directory)
