@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.dynamics.neurons import model_of
-from mpi_engine.network.rows import ends_of
 from mpi_engine.run.simulation import Simulation
 
 
@@ -40,7 +39,7 @@ def state_of(simulation: Simulation) -> dict[str, NDArray[Any]]:
     for drive in simulation.drives.values():
         state |= {key: xi.copy() for key, xi in drive.state().items()}
     for name in e.plastic:
-        source, target = ends_of(simulation.drawn[name].rows)
+        source, target = simulation.drawn[name].ends
         order = np.lexsort((source, target))
         for key, column in (("pre", source), ("post", target), ("weights", simulation.present_weights(name))):
             state[f"{key}/{name}"] = column[order]

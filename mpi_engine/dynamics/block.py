@@ -18,6 +18,7 @@ from mpi_engine.dynamics.generated import load_module
 from mpi_engine.dynamics.learning import Learning
 from mpi_engine.dynamics.membrane import Membrane
 from mpi_engine.experiment import Experiment
+from mpi_engine.network.adjacency import is_dense
 
 Line = tuple[str, str]
 """The part of a step that a line's time counts for, and the line."""
@@ -30,7 +31,7 @@ import numpy as np
 
 from mpi_engine.compiled import inlined, kernel, part
 from mpi_engine.dynamics.currents import inject
-from mpi_engine.dynamics.delivery import deliver, deliver_weighted, slot
+from mpi_engine.dynamics.delivery import deliver, deliver_dense, deliver_weighted, slot
 from mpi_engine.dynamics.integrators import exponential_euler, forward_euler
 from mpi_engine.dynamics.neurons import announce, find_spikes
 from mpi_engine.dynamics.plasticity import (
@@ -205,7 +206,8 @@ def _deliver(plan: Plan, sources: Container[str]) -> list[Line]:
         if p.source not in sources:
             continue
         if not p.rules:
-            deliver = "deliver_weighted" if p.has_drawn_weights else "deliver"
+            dense = "deliver_dense" if is_dense(plan.experiment, name) else "deliver"
+            deliver = "deliver_weighted" if p.has_drawn_weights else dense
             lines += [("deliver", f"{deliver}(synapses_{name}, x, index_{p.source}, n)")]
         else:
             state = f"synapses_{name}, history_{p.target}, x, index_{p.source}, n, learn_{name}"

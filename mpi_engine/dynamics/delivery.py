@@ -11,9 +11,19 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from mpi_engine.compiled import inlined, part
-from mpi_engine.dynamics.synapses import AnyProjection, PlasticProjection, StaticProjection, WeightedProjection
+from mpi_engine.dynamics.synapses import (
+    AnyProjection,
+    DenseProjection,
+    PlasticProjection,
+    StaticProjection,
+    WeightedProjection,
+)
+from mpi_engine.network.adjacency import count_row
 from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.rows import Rows, piece, row
+
+Listed = StaticProjection | WeightedProjection | PlasticProjection
+"""A projection whose synapses may have delays of their own."""
 
 _CACHE_LINE = 64
 
@@ -43,8 +53,14 @@ def prefetch_next(rows: Rows, values: NDArray[Any], x: Exchange, index: int, k: 
     """
     if k + 1 < x.offsets[index + 1]:
         begin, end = row(rows, x.fired[k + 1])
-        for s in range(begin, end, _CACHE_LINE // values.itemsize):
-            _prefetch(values, s)
+        _prefetch_run(values, begin, end - begin)
+
+
+@part
+def _prefetch_run(values: NDArray[Any], begin: int, count: int) -> None:
+    """Ask for successive elements of an array."""
+    for s in range(begin, begin + count, _CACHE_LINE // values.itemsize):
+        _prefetch(values, s)
 
 
 @part
@@ -54,7 +70,7 @@ def slot(projection: AnyProjection, n: int) -> int:
 
 
 @part
-def slot_of_synapse(projection: AnyProjection, now: int, synapse: int) -> int:
+def slot_of_synapse(projection: Listed, now: int, synapse: int) -> int:
     """Slot in which a spike that is delivered at the slot `now` arrives through one synapse."""
     place = now + projection.steps[synapse]
     return place - projection.delays[1] if place >= projection.delays[1] else place
@@ -76,6 +92,17 @@ def deliver(projection: StaticProjection, x: Exchange, index: int, n: int) -> No
             else:
                 for s in range(begin, end):
                     projection.arrivals[slot_of_synapse(projection, now, s), first + rows.targets[s]] += 1
+
+
+@inlined
+def deliver_dense(projection: DenseProjection, x: Exchange, index: int, n: int) -> None:
+    """Count the arrivals of a source population's spikes, at 64 targets at a time."""
+    adjacency, arrivals = projection.adjacency, projection.arrivals[slot(projection, n + projection.delays[0])]
+    n_words = adjacency.words.shape[1]
+    for k in range(x.offsets[index], x.offsets[index + 1]):
+        if k + 1 < x.offsets[index + 1]:
+            _prefetch_run(adjacency.words, x.fired[k + 1] * n_words, n_words)
+        count_row(adjacency, x.fired[k], arrivals)
 
 
 @part

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from mpi_engine.dynamics.learning import Learning
 from mpi_engine.dynamics.plasticity import DEPTH
 from mpi_engine.experiment import Experiment, UserSynapse, highest
+from mpi_engine.network.adjacency import Adjacency
 from mpi_engine.network.connectivity import Connectivity, draw_for_synapses
 from mpi_engine.network.rows import Rows
 from mpi_engine.network.streams import stream_key
@@ -41,6 +42,23 @@ class StaticProjection(NamedTuple):
     arrivals: NDArray[np.uint16]
     delays: NDArray[np.int64]
     steps: Steps
+    gain: NDArray[np.float32]
+
+
+class DenseProjection(NamedTuple):
+    """A projection with one weight and one delay that connects a good part of all pairs.
+
+    Parameters
+    ----------
+    adjacency : Adjacency
+        Whom each source reaches.
+    arrivals, delays, gain
+        As in `StaticProjection`.
+    """
+
+    adjacency: Adjacency
+    arrivals: NDArray[np.uint16]
+    delays: NDArray[np.int64]
     gain: NDArray[np.float32]
 
 
@@ -127,7 +145,7 @@ class PlasticProjection(NamedTuple):
     room: Room
 
 
-AnyProjection = StaticProjection | WeightedProjection | PlasticProjection
+AnyProjection = StaticProjection | DenseProjection | WeightedProjection | PlasticProjection
 
 
 def make_projection(experiment: Experiment, name: str, drawn: Connectivity) -> AnyProjection:
@@ -139,7 +157,10 @@ def make_projection(experiment: Experiment, name: str, drawn: Connectivity) -> A
     delays, steps = _delays(experiment, name, drawn)
     if not p.rules and not p.has_drawn_weights:
         gain = np.array([experiment.initial_weight(name) * per_tau], state)
-        return StaticProjection(drawn.rows, np.zeros((delays[1], n), np.uint16), delays, steps, gain)
+        counts = np.zeros((delays[1], n), np.uint16)
+        if isinstance(drawn.layout, Adjacency):
+            return DenseProjection(drawn.layout, counts, delays, gain)
+        return StaticProjection(drawn.layout, counts, delays, steps, gain)
     arrivals, gain = np.zeros((delays[1], n), state), np.array([per_tau], state)
     weights = _initial_weights(experiment, name, drawn)
     if not p.rules:

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from mpi_engine.compiled import kernel
 from mpi_engine.experiment import Distribution, Experiment
+from mpi_engine.network.adjacency import Adjacency, count_all, is_dense, pairs_of
 from mpi_engine.network.distinct import BUFFER, draw_distinct
-from mpi_engine.network.drawing import draw_independent, find_candidates
+from mpi_engine.network.drawing import draw_dense, draw_independent, find_candidates
 from mpi_engine.network.partition import Partition
-from mpi_engine.network.rows import Rows, count_onto, n_sources, piece, row_starts
+from mpi_engine.network.rows import Rows, count_onto, ends_of, n_sources, piece, row_starts
 from mpi_engine.network.streams import Key, Law, draw, encrypt, law, mix64, stream_key
 
 
@@ -27,7 +28,7 @@ class Connectivity:
 
     Parameters
     ----------
-    rows : Rows
+    layout : Rows or Adjacency
         Whom each source reaches.
     in_degree : ndarray of int64, shape (n_local_target,)
         Synapses onto each of the rank's targets.
@@ -35,14 +36,27 @@ class Connectivity:
         Id of the rank's first target.
     """
 
-    rows: Rows
+    layout: Rows | Adjacency
     in_degree: NDArray[np.int64]
     first_target: int
 
     @property
+    def rows(self) -> Rows:
+        """The layout of synapses of which each may have something of its own."""
+        assert isinstance(self.layout, Rows)
+        return self.layout
+
+    @property
     def out_degree(self) -> NDArray[np.int64]:
         """Synapses from each source onto the rank's targets, shape (n_source,)."""
-        return np.diff(row_starts(self.rows)).astype(np.int64)
+        if isinstance(self.layout, Adjacency):
+            return np.bitwise_count(self.layout.words).sum(axis=1, dtype=np.int64)
+        return np.diff(row_starts(self.layout)).astype(np.int64)
+
+    @property
+    def ends(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Sources and local targets of all synapses, by source, then target."""
+        return pairs_of(self.layout) if isinstance(self.layout, Adjacency) else ends_of(self.layout)
 
 
 def connect(experiment: Experiment, projection: str, partition: Partition, rank: int) -> Connectivity:
@@ -75,10 +89,13 @@ def connect_nobody(experiment: Experiment, projection: str, partition: Partition
 
 def _connect(experiment: Experiment, projection: str, first: int, last: int, n_local: int) -> Connectivity:
     candidates = find_candidates(experiment, projection, first, last)
-    independent = experiment.projections[projection].in_degree is None
-    draw_rows = draw_independent if independent else draw_distinct
-    rows = draw_rows(experiment, projection, candidates, first, n_local)
     in_degree = np.zeros(last - first, np.int64)
+    if is_dense(experiment, projection):
+        adjacency = draw_dense(experiment, projection, candidates, first, n_local)
+        count_all(adjacency, in_degree)
+        return Connectivity(adjacency, in_degree, first)
+    independent = experiment.projections[projection].in_degree is None
+    rows = (draw_independent if independent else draw_distinct)(experiment, projection, candidates, first, n_local)
     count_onto(rows, in_degree)
     return Connectivity(rows, in_degree, first)
 

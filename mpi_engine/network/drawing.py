@@ -8,6 +8,7 @@ fits in the cache, where it is sorted into rows; these are appended to the rank'
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from mpi_engine.compiled import kernel, part
 from mpi_engine.experiment import Experiment
 from mpi_engine.experiment import blocks as cut
+from mpi_engine.network.adjacency import WORD, Adjacency, no_adjacency
 from mpi_engine.network.geometry import Places, is_near, places_of
 from mpi_engine.network.mathematics import log
 from mpi_engine.network.rows import Rows, blocks_of, starts_dtype
@@ -34,6 +36,9 @@ _COUNTERS = 64
 """Of the random stream, drawn at once: four words each."""
 
 Integers = NDArray[np.int64]
+
+Band = tuple[int, int, int]
+"""A block of sources, the first source of a band in it, and the one after its last."""
 
 
 class Candidates(NamedTuple):
@@ -128,20 +133,55 @@ def draw_independent(experiment: Experiment, projection: str, candidates: Candid
     -------
     Rows
     """
+    p, layout = experiment.projections[projection], blocks_of(n_local)
+    mean, most = experiment.expected_in_degree(projection)
+    n_targets = experiment.count(experiment.ends(projection)[1])
+    expected = mean * experiment.sizes[p.target] / n_targets * candidates.targets.size
+    starts = np.zeros(experiment.sizes[p.source] * layout[0] + 1, starts_dtype(most * n_local))
+    rows = Rows(starts, np.empty(_with_room(expected), np.uint16), layout)
+    filled = 0
+    for band, room, n in _draw_bands(experiment, projection, candidates, first, layout):
+        if filled + n > rows.targets.size:
+            rows.targets.resize(_with_room(filled + n), refcheck=False)
+        _append_band(candidates.sources, band, room, n, filled, rows)
+        filled += n
+    rows.targets.resize(filled, refcheck=False)
+    np.cumsum(starts, out=starts)
+    return rows
+
+
+def draw_dense(experiment: Experiment, projection: str, candidates: Candidates, first: int, n_local: int) -> Adjacency:
+    """Draw the same connections as `draw_independent` does, and note each as a bit."""
+    layout = blocks_of(n_local)
+    adjacency = no_adjacency(experiment.sizes[experiment.projections[projection].source], n_local)
+    for band, room, n in _draw_bands(experiment, projection, candidates, first, layout):
+        _note_band(candidates.sources, band, room, n, layout, adjacency)
+    return adjacency
+
+
+def _draw_bands(
+    experiment: Experiment, projection: str, candidates: Candidates, first: int, layout: Integers
+) -> Iterator[tuple[Band, Room, int]]:
+    """Draw all connections onto a rank, a band of sources at a time.
+
+    Yields
+    ------
+    band : tuple of int
+        Which block of sources, the first of them, and the one after the last.
+    room : Room
+        With the connections of the band.
+    n : int
+        How many.
+    """
     p = experiment.projections[projection]
     matrix = np.array(p.probability if isinstance(p.probability, list) else [[p.probability]])
     n_targets = experiment.count(experiment.ends(projection)[1])
     blocks = Blocks(matrix, cut(n_targets, matrix.shape[0]), cut(candidates.sources.size, matrix.shape[1]))
     seed = experiment.seed.network
     keys = stream_key(seed, "connections", projection), stream_key(seed, "distance", projection)
-    places, layout = places_of(experiment, projection), blocks_of(n_local)
-    mean, most = experiment.expected_in_degree(projection)
-    expected = mean * experiment.sizes[p.target] / n_targets * candidates.targets.size
-    starts = np.zeros(experiment.sizes[p.source] * layout[0] + 1, starts_dtype(most * n_local))
-    rows = Rows(starts, np.empty(_with_room(expected), np.uint16), layout)
+    places = places_of(experiment, projection)
     height = int(np.clip(_PER_TILE / (TILE * max(matrix.max(), 1e-9)), 1, _TALLEST))
     room = _make_room(int(matrix.max() * height * candidates.targets.size), height * int(layout[0]))
-    filled = 0
     for column in range(matrix.shape[1]):
         for begin in range(blocks.columns[column], blocks.columns[column + 1], height):
             band = (column, begin, min(begin + height, int(blocks.columns[column + 1])))
@@ -149,13 +189,7 @@ def draw_independent(experiment: Experiment, projection: str, candidates: Candid
             if n > room.pieces.size:     # hardly ever
                 room = _make_room(n, room.lengths.size)
                 _draw_band(keys, candidates, blocks, places, layout, first, band, room)
-            if filled + n > rows.targets.size:
-                rows.targets.resize(_with_room(filled + n), refcheck=False)
-            _append_band(candidates.sources, band, room, n, filled, rows)
-            filled += n
-    rows.targets.resize(filled, refcheck=False)
-    np.cumsum(starts, out=starts)
-    return rows
+            yield band, room, n
 
 
 def _with_room(n: float) -> int:
@@ -182,7 +216,7 @@ def _draw_band(
     places: Places,
     layout: Integers,
     first: int,
-    band: tuple[int, int, int],
+    band: Band,
     room: Room,
 ) -> int:
     """Draw all tiles of a band and count the connections, which are kept while there is room for them."""
@@ -262,7 +296,7 @@ def _find_steps(words: NDArray[np.uint32], probability: float, steps: NDArray[np
 
 @kernel
 def _append_band(
-    sources: NDArray[np.int32], band: tuple[int, int, int], room: Room, n: int, filled: int, rows: Rows
+    sources: NDArray[np.int32], band: Band, room: Room, n: int, filled: int, rows: Rows
 ) -> None:
     """Sort the n connections of a band into rows, whose lengths are put where the next piece will start."""
     _, begin, end = band
@@ -278,3 +312,14 @@ def _append_band(
         place = room.lengths[room.pieces[k]]
         rows.targets[place] = room.targets[k]
         room.lengths[room.pieces[k]] = place + 1
+
+
+@kernel
+def _note_band(
+    sources: NDArray[np.int32], band: Band, room: Room, n: int, layout: Integers, adjacency: Adjacency
+) -> None:
+    """Set the bits of the n connections of a band."""
+    for k in range(n):
+        below, block = divmod(room.pieces[k], layout[0])
+        target = block * layout[1] + room.targets[k]
+        adjacency.words[sources[band[1] + below], target // WORD] |= np.uint64(1) << np.uint64(target % WORD)

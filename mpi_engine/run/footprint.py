@@ -14,6 +14,7 @@ from mpi_engine.dynamics.block import Plan
 from mpi_engine.dynamics.neurons import model_of, parameters_of
 from mpi_engine.dynamics.plasticity import DEPTH, Trace
 from mpi_engine.experiment import Distribution, Experiment, UserSynapse, highest
+from mpi_engine.network.adjacency import WORD, is_dense, words_of
 from mpi_engine.network.rows import blocks_of, starts_dtype
 from mpi_engine.output.layout import JOINT
 
@@ -127,6 +128,9 @@ class Footprint:
     def synapses(self, name: str, n_local: int) -> float:
         """Bytes of a projection onto so many neurons."""
         e, p = self._experiment, self._experiment.projections[name]
+        of_targets = n_local * (8 + self._arrivals(name))
+        if is_dense(e, name):
+            return e.sizes[p.source] * words_of(n_local) * WORD / 8 + of_targets
         per_synapse = 2
         per_synapse += self._weight if p.rules or p.has_drawn_weights else 0
         if isinstance(p.delay_ms, Distribution):
@@ -135,7 +139,7 @@ class Footprint:
         n_blocks = int(blocks_of(n_local)[0])
         rows = e.sizes[p.source] * (n_blocks * np.dtype(starts_dtype(most * n_local)).itemsize + 4 * bool(p.rules))
         room = self._room(name, in_degree * n_local / (e.sizes[p.source] * n_blocks)) if p.rules else 0.0
-        return in_degree * n_local * per_synapse + rows + room + n_local * (8 + self._arrivals(name))
+        return in_degree * n_local * per_synapse + rows + room + of_targets
 
     def _room(self, name: str, length: float) -> float:
         """Bytes of the room for visits to the longest of a projection's pieces, given their mean length."""

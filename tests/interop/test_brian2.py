@@ -19,7 +19,6 @@ from analysis.correlations import pair_statistics
 from analysis.spikes import window_counts
 from analysis.variability import coefficients_of_variation
 from mpi_engine.experiment import parse_experiment
-from mpi_engine.network.rows import ends_of
 from mpi_engine.output.reader import open_run
 from mpi_engine.run.job import run
 from mpi_engine.run.simulation import Simulation
@@ -98,7 +97,7 @@ def test_membrane_potentials_and_spikes_of_every_model(tmp_path: Path) -> None:
     for name in experiment.trains:
         given[f"steps/{name}"], given[f"ids/{name}"] = steps_of(reader.spikes(name).times_ms), reader.spikes(name).ids
     for name, drawn in Simulation(experiment).drawn.items():
-        given[f"source/{name}"], given[f"target/{name}"] = ends_of(drawn.rows)
+        given[f"source/{name}"], given[f"target/{name}"] = drawn.ends
     np.savez(tmp_path / "given.npz", **given)
     theirs = brian2(tmp_path, experiment=table, seed=1, given=str(tmp_path / "given.npz"))
     for name, population in experiment.populations.items():

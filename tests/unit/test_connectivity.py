@@ -15,7 +15,6 @@ from mpi_engine.network import connectivity, distinct, drawing, rows
 from mpi_engine.network.connectivity import connect
 from mpi_engine.network.geometry import positions
 from mpi_engine.network.partition import Partition
-from mpi_engine.network.rows import ends_of
 
 Dense = NDArray[np.float64]
 
@@ -51,10 +50,11 @@ def dense(experiment: Experiment, cuts: list[int] | None = None, of: str = "conn
     whole = np.zeros((n_target, n_source))
     for rank, first in enumerate(cuts[:-1]):
         drawn = connect(experiment, "P", partition, rank)
-        source, local = ends_of(drawn.rows)
+        source, local = drawn.ends
         target = local + first
         synapses: Any = make_projection(experiment, "P", drawn)
-        values = {"connected": 1.0, "weights": getattr(synapses, "weights", 0.0), "steps": synapses.steps}[of]
+        values = {"connected": 1.0, "weights": getattr(synapses, "weights", 0.0),
+                  "steps": getattr(synapses, "steps", 0)}[of]
         assert drawn.in_degree.tolist() == np.bincount(local, minlength=drawn.in_degree.size).tolist()
         assert drawn.out_degree.tolist() == np.bincount(source, minlength=n_source).tolist()
         assert np.all(np.diff(target)[np.diff(source) == 0] > 0), "a row is not ascending, or a pair is connected twice"
@@ -197,6 +197,7 @@ WAYS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
 def test_nothing_depends_on_cuts_blocks_or_the_buffer(way: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     experiment = network(**way, **DRAWN)
+    alike = network(**way)     # without drawn weights and delays: as an adjacency matrix, where there are enough
     whole = {of: dense(experiment, of=of) for of in ("connected", "weights", "steps")}
     assert np.all((whole["weights"] > 0) == whole["connected"])
     for module in (connectivity, distinct):
@@ -206,6 +207,7 @@ def test_nothing_depends_on_cuts_blocks_or_the_buffer(way: dict[str, Any], monke
         monkeypatch.setattr(rows, "BLOCK", block)
         for of, values in whole.items():
             assert np.array_equal(dense(experiment, cuts, of), values)
+        assert np.array_equal(dense(alike, cuts), whole["connected"])
 
 
 LAWS = {

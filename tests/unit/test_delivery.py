@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from mpi_engine.experiment import parse_experiment
-from mpi_engine.network.rows import ends_of, row_starts
 from mpi_engine.run.simulation import Simulation
 
 DELAYS = {"uniform": [0.4, 2.5]}
@@ -16,6 +15,9 @@ DELAYS = {"uniform": [0.4, 2.5]}
 # one synapse kind each, so that their currents are told apart
 PROJECTIONS: dict[str, dict[str, Any]] = {
     "counted": {"source": "E", "weight_mv": 2.0, "delay_ms": DELAYS},
+    "dense": {"source": "E", "weight_mv": 2.0, "delay_ms": 0.7},
+    "dense_at_once": {"source": "I", "weight_mv": -2.0},
+    "sparse": {"source": "E", "probability": 0.05, "weight_mv": 5.0, "delay_ms": 0.7},
     "weighted": {"source": "E", "weight_mv": {"normal": [2.0, 0.3]}, "delay_ms": 0.7},
     "at_once": {"source": "E", "weight_mv": {"uniform": [0.0, 1.0]}},
     "both": {"source": "I", "weight_mv": {"lognormal": [-1.0, 0.5]}, "delay_ms": DELAYS},
@@ -37,14 +39,14 @@ def simulation() -> Simulation:
         "seed": 5,
         "run": {"duration_ms": 100.0, "state_dtype": "float64", "weight_dtype": "float64"},
         "neurons": {"lif": neuron},
-        "populations": {"E": {"size": 40, "neuron": "lif"}, "I": {"size": 30, "neuron": "lif"}},
+        "populations": {"E": {"size": 70, "neuron": "lif"}, "I": {"size": 30, "neuron": "lif"}},
         "inputs": {"X": {"kind": "poisson", "size": 20, "rate_hz": 150.0}},
         "synapses": {name: {"kind": "exponential_current", "tau_ms": 5.0} for name in PROJECTIONS},
         "projections": projections | {"drive": drive},
         "plasticity": {"hardly": {"rule": "hebbian_soft", "tau_ms": 20.0, "learning_rate": 1e-30,
                                   "weight_max_mv": 0.0}},
         "recording": {"spikes": ["E", "I", "X"], "segment_ms": 100.0,
-                      "traces": {"E": {"neurons": list(range(40)), "interval_ms": 0.1}}},
+                      "traces": {"E": {"neurons": list(range(70)), "interval_ms": 0.1}}},
     })
     simulation = Simulation(experiment)
     simulation.compile()
@@ -57,13 +59,14 @@ def simulation() -> Simulation:
 @pytest.mark.parametrize("name", PROJECTIONS)
 def test_every_spike_arrives_with_its_weight_after_its_delay(name: str, simulation: Simulation) -> None:
     e = simulation.experiment
-    p, rows, synapses = e.projections[name], simulation.drawn[name].rows, simulation.projections[name]
-    starts, (_, targets) = row_starts(rows), ends_of(rows)
+    p, drawn, synapses = e.projections[name], simulation.drawn[name], simulation.projections[name]
+    (_, targets), starts = drawn.ends, np.concatenate(([0], np.cumsum(drawn.out_degree)))
     n = e.n_steps
     weights = getattr(synapses, "weights", np.full(targets.size, e.initial_weight(name)))
     recurrent = p.source in e.populations
     common = int(recurrent) if p.delay_ms is None else e.steps(p.delay_ms) if isinstance(p.delay_ms, float) else 0
-    delays = synapses.steps if synapses.steps.size else np.full(weights.size, common)
+    drawn_delays = getattr(synapses, "steps", np.empty(0))
+    delays = drawn_delays if drawn_delays.size else np.full(weights.size, common)
     record = simulation.spikes.records[p.source]
     spikes = zip(record.steps[: record.kept[0]], record.ids[: record.kept[0]], strict=True)
     arrivals = np.zeros((n + 1000, e.populations["E"].size))

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.experiment import Experiment, PairCoefficients
-from mpi_engine.network.rows import ends_of
 from mpi_engine.run.simulation import Simulation
 
 State = dict[str, NDArray[Any]]
@@ -24,7 +23,7 @@ class Twin:
         self.connected = {}
         for name, p in self.experiment.projections.items():
             mask = np.zeros((self.experiment.sizes[p.target], self.experiment.sizes[p.source]), bool)
-            source, target = ends_of(simulation.drawn[name].rows)
+            source, target = simulation.drawn[name].ends
             mask[target, source] = True
             self.connected[name] = mask
 
