@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from mpi_engine.dynamics.functions import Function, Functions, call, parameter_class
-from mpi_engine.dynamics.plasticity import Trace, rule_functions, rule_parameters
+from mpi_engine.dynamics.plasticity import Trace, only_scales_traces, rule_functions, rule_parameters
 from mpi_engine.experiment import Experiment, Normalisation, UserRule
 from mpi_engine.user import arguments_of
 
@@ -84,19 +84,22 @@ class Learning:
             lines += parameter_class(f"p{p}_{rule}", list(rule_parameters(self.e, projection, rule, 0)))
         of_source = ", ".join(f"trace_of({name}, source)" if name.startswith("pre_") else name for name in names)
         history = f"history_{self.e.projections[projection].target}"
-        spike = [f"n = {history}.steps[depth, target]", *self._drift(projection, "depth + 1")]
+        spike, drift = f"n = {history}.steps[depth, target]", self._drift(projection, "depth + 1")
         functions_of = {
-            "see_post": ("w, seen, k, target, depth", [*spike, *self._see(projection, "post")]),
+            "see_post": ("seen, k, target, depth", [spike, *self._see(projection, "post")]),
             "on_post": ("w, seen, k", self._change(projection, "post", functions)),
-            "see_pre": ("w, seen, k, target, n", [*self._drift(projection, "0"), *self._see(projection, "pre")]),
+            "see_pre": ("seen, k, target, n", self._see(projection, "pre")),
             "on_pre": ("w, seen, k", self._change(projection, "pre", functions)),
+            "bring_post": ("w, target, depth", [spike, *drift] if drift else []),
             "bring": ("w, target, n", self._drift(projection, "0")),
+            "rests": ("", self._rest(projection)),
         }
         lines += ["", "", "@part", f"def at{p}(source, learn):", f"    {taken} = learn", f"    return {of_source}"]
         for kind, (arguments, body) in functions_of.items():
-            lines += ["", "", "@part", f"def {kind}{p}({arguments}, here):", f"    {taken} = here",
-                      *(f"    {line}" for line in body), "    return w"]
-        rules = ["None" if kind in ("on_post", "bring") and not body else f"{kind}{p}"
+            given = ", ".join(filter(None, [arguments, "here"]))
+            lines += ["", "", "@part", f"def {kind}{p}({given}):", f"    {taken} = here",
+                      *(f"    {line}" for line in body), *(["    return w"] if arguments.startswith("w,") else [])]
+        rules = ["None" if not body and not kind.startswith("see") else f"{kind}{p}"
                  for kind, (_, body) in functions_of.items()]
         lines += ["", "", f"deliver{p}, make_room{p}, catch_up_part{p} = "
                           f"visits_of(Learn(at{p}, {', '.join(rules)}))"]
@@ -165,6 +168,16 @@ class Learning:
                 changed = self._rounded(projection, "drifted(w, steps, p.drift0, p.drift1)")
                 lines += [self._p(projection, rule), f"w = {changed}"]
         return lines
+
+    def _rest(self, projection: str) -> list[str]:
+        """Write from which step on postsynaptic spikes change nothing, since what they scale has faded."""
+        rules = self._functions(projection, "post")
+        scale_only = all(only_scales_traces(self.e, projection, rule) for rule in rules)
+        if not rules or not scale_only or self.drifts(projection):
+            return []
+        traces = {self.traces(projection)[read] for read in self._seen(projection, "post") if read[1].endswith("_pre")}
+        fade = [f"fades(pre_{number})" for trace, number in self.presynaptic.items() if trace in traces]
+        return [f"return max({', '.join(fade)})" if len(fade) > 1 else f"return {fade[0]}"]
 
     def _p(self, projection: str, rule: str) -> str:
         """Write the construction of a rule's ``p`` from its part of the row of parameters."""

@@ -197,6 +197,14 @@ def rule_parameters(experiment: Experiment, projection: str, rule: str, step: in
     return {**terms, "w_min": c.w_min, "w_max": c.w_max, **drift}
 
 
+def only_scales_traces(experiment: Experiment, projection: str, rule: str) -> bool:
+    """Whether all that a rule does at a postsynaptic spike is in proportion to presynaptic traces."""
+    described = experiment.plasticity[rule]
+    if isinstance(described, PairRule):
+        return described.coefficients(experiment.weight_scale(projection)).a_post == (0.0, 0.0)
+    return isinstance(described, Triplet)
+
+
 @part
 def drifted(w: Real, steps: int, constant: Real, slope: Real) -> float:
     r"""Weight some steps later, where :math:`dw/dt = c_0 + c_1 w`; the coefficients are those of a step."""
@@ -226,6 +234,12 @@ def trace_at(trace: SourceTrace, step: int) -> Real:
     since = step - trace.last
     decayed = trace.after * trace.decay[min(since, trace.decay.size - 1)]
     return trace.before if since == 0 else decayed
+
+
+@part
+def fades(trace: SourceTrace) -> int:
+    """First step from which on the presynaptic trace is zero."""
+    return trace.last + trace.decay.size - 1
 
 
 @part

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import part
+from mpi_engine.compiled import Real, part
 from mpi_engine.dynamics.delivery import arrive, prefetch_next
 from mpi_engine.dynamics.neurons import Population
 from mpi_engine.dynamics.plasticity import History
@@ -32,12 +32,16 @@ class Learn(NamedTuple):
         ``at(source, learn) -> here``.
     see_post, see_pre : function
         Before a postsynaptic spike, that is an entry of the history, and before a presynaptic one:
-        ``see_post(w, seen, k, target, depth, here)`` and ``see_pre(w, seen, k, target, n, here)`` put what the rules
-        read of a synapse into the k-th column of `seen`, and return the weight to which it has changed by itself.
+        ``see_post(seen, k, target, depth, here)`` and ``see_pre(seen, k, target, n, here)`` put what the rules read of
+        a synapse into the k-th column of `seen`.
     on_post, on_pre : function
         The weight after the spike: ``on_post(w, seen, k, here)``, None if no rule acts there, and ``on_pre`` alike.
-    bring : function
-        The weight to which it has changed by itself until step n: ``bring(w, target, n, here)``; None if it does not.
+    bring_post, bring : function
+        The weight to which it has changed by itself until a postsynaptic spike, and until step n:
+        ``bring_post(w, target, depth, here)`` and ``bring(w, target, n, here)``; None if it does not.
+    rests : function
+        ``rests(here) -> step``, from which on postsynaptic spikes change nothing until the source fires again; None if
+        they always may.
     """
 
     at: Any
@@ -45,7 +49,9 @@ class Learn(NamedTuple):
     on_post: Any
     see_pre: Any
     on_pre: Any
+    bring_post: Any
     bring: Any
+    rests: Any
 
 
 class Visits(NamedTuple):
@@ -90,11 +96,15 @@ def _nothing_to_replay(projection: PlasticProjection, history: History, source: 
 def replaying(rules: Learn) -> Any:
     """Put what rules do at postsynaptic spikes into the function that brings a row up to date; see `visits_of`."""
     see_post, on_post = rules.see_post, rules.on_post
+    bring_post, rests = rules.bring_post or _as_it_is, rules.rests or _never
 
     @part
     def replay(projection: PlasticProjection, history: History, source: int, n: int, here: Any) -> None:
         """Apply to a row the postsynaptic spikes since its last visit and before step n, oldest first."""
         rows, room, since = projection.rows, projection.room, projection.visited[source]
+        projection.visited[source] = n
+        if rests(here) <= since:
+            return
         for block in range(rows.blocks[0]):
             begin, end, first = piece(rows, source, block)
             targets, weights = rows.targets[begin:end], projection.weights[begin:end]
@@ -105,14 +115,24 @@ def replaying(rules: Learn) -> Any:
                 some = room.weights[: listed.size]
                 for k in range(listed.size):
                     s = listed[k]
-                    some[k] = see_post(weights[s], room.seen, k, first + targets[s], depth, here)
+                    some[k] = bring_post(weights[s], first + targets[s], depth, here)
+                    see_post(room.seen, k, first + targets[s], depth, here)
                 for k in range(listed.size):
                     some[k] = on_post(some[k], room.seen, k, here)
                 for k in range(listed.size):
                     weights[listed[k]] = some[k]
-        projection.visited[source] = n
 
     return replay
+
+
+@part
+def _as_it_is(w: Real, _target: int, _depth: int, _here: Any) -> Real:
+    return w
+
+
+@part
+def _never(_here: Any) -> int:
+    return np.iinfo(np.int64).max
 
 
 @part
@@ -163,11 +183,12 @@ def visits_of(rules: Learn) -> Visits:
             prefetch_next(rows, projection.weights, x, index, k - 1)
             here = at(source, learn)
             replay(projection, history, source, n, here)
+            bring_row(projection, source, n, here, projection.weights)
             for block in range(rows.blocks[0]):
                 begin, end, first = piece(rows, source, block)
                 targets, weights = rows.targets[begin:end], projection.weights[begin:end]
                 for s in range(targets.size):
-                    weights[s] = see_pre(weights[s], seen, s, first + targets[s], n, here)
+                    see_pre(seen, s, first + targets[s], n, here)
                 for _ in range(n_spikes):
                     arrive(projection, begin, end, first, n)
                 for _ in range(n_spikes):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.dynamics.synapses import PlasticProjection
-from mpi_engine.dynamics.weights import weight_sums
+from mpi_engine.dynamics.weights import make_census, take_census
 from mpi_engine.experiment import Experiment
 from mpi_engine.network.connectivity import Connectivity, synapse_hashes
 from mpi_engine.network.ranks import Ranks
@@ -43,7 +43,7 @@ class WeightRecorder:
         self._edges = np.sort(np.array(edges) * self._scale)
         self._unit = "1" if experiment.conducts(projection.synapse) else "mV"
         self._n_bins = recording.histogram_bins
-        self._n_local = drawn.in_degree.size
+        self._census = make_census(drawn.rows, drawn.in_degree.size, self._n_bins, experiment.run.weight_dtype)
         self.synapses = int(ranks.sum(np.array([drawn.rows.targets.size]))[0])
         share = synapse_hashes(experiment, name, drawn, recording.sample)
         hashes, sources, targets, self._positions = share
@@ -59,17 +59,17 @@ class WeightRecorder:
     def note(self, step: int, projection: PlasticProjection, weights: NDArray[Any]) -> None:
         """Collective. Record the weights after a step."""
         ranks = self._ranks
-        sums, squares = np.empty(self._n_local), np.empty(self._n_local)
-        histogram, extremes = np.empty(self._n_bins, np.int64), np.empty(2)
-        weight_sums(projection, weights, self._edges, sums, squares, histogram, extremes)
+        take_census(projection, weights, self._edges, self._census)
         # summed by target, then in the order of ids: the same bits on any number of ranks
-        sums, squares = ranks.concatenate(sums), ranks.concatenate(squares)
-        mean, variance = _moments(sums, squares, self.synapses)
-        onto = [_moments(sums[ids], squares[ids], n) for ids, n in self._onto.values()]
-        all_extremes = ranks.concatenate(extremes[np.newaxis])
-        minimum, maximum = (all_extremes[:, 0].min(), all_extremes[:, 1].max()) if self.synapses else (0.0, 0.0)
+        sums = ranks.concatenate(self._census.sums)
+        mean, variance = _moments(sums, self.synapses)
+        onto = [_moments(sums[ids], n) for ids, n in self._onto.values()]
+        lowest, highest = self._census.extremes
+        ends = ranks.concatenate(np.array([[lowest.min(initial=np.inf), highest.max(initial=-np.inf)]]))
+        minimum, maximum = (ends[:, 0].min(), ends[:, 1].max()) if self.synapses else (0.0, 0.0)
+        histogram = ranks.sum(self._census.histogram.sum(axis=0))
         sample = ranks.concatenate(weights[self._positions])[self._order]
-        record = (step * self._dt, mean, variance, minimum, maximum, ranks.sum(histogram), sample, onto)
+        record = (step * self._dt, mean, variance, minimum, maximum, histogram, sample, onto)
         self._records.append(record)
 
     def take(self, dtype: str) -> list[Record]:
@@ -100,10 +100,10 @@ class WeightRecorder:
         )
 
 
-def _moments(sums: NDArray[np.float64], squares: NDArray[np.float64], n: int) -> tuple[float, float]:
+def _moments(sums: NDArray[np.float64], n: int) -> tuple[float, float]:
     """Mean and variance of n synapses' weights from sums by target; zero if there is none."""
-    mean = _sum_in_order(sums) / max(n, 1)
-    return mean, max(_sum_in_order(squares) / max(n, 1) - mean * mean, 0.0)
+    mean, square = (_sum_in_order(column) / max(n, 1) for column in sums.T)
+    return mean, max(square - mean * mean, 0.0)
 
 
 def _sum_in_order(values: NDArray[np.float64]) -> float:

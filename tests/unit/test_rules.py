@@ -43,6 +43,8 @@ PROJECTIONS: dict[str, dict[str, dict[str, Any]]] = {
         "pair": {**PAIR, "tau_ms": 20.0, "drift": [1e-3, -5e-3], "schedule": [{"start_ms": 100.0, "factor": 3.0}]},
         "sum": {"rule": "normalisation", "interval_ms": 50.0},
     },
+    # a trace that is zero after 15 ms, by which many sources have not fired again
+    "fading": {"pair": {"rule": "pair", "tau_ms": 0.5, "b_pre": [-1e-2, 1e-3], "b_post": [2e-2, -3e-3]}},
     "falling": {"pair": {"rule": "pair", "tau_ms": 20.0, "b_pre": [-0.5, 0.0], "b_post": [0.1, 0.0]}},
 }
 """Sets of rules by the projection that learns by them."""
