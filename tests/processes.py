@@ -21,12 +21,12 @@ _STOPPING = {signal.SIGINT, signal.SIGTERM, signal.SIGUSR1}
 T = TypeVar("T")
 
 
-def wait_for(condition: Callable[[], T], what: str = "what was waited for") -> T:
-    """Wait until something is so, and return what the condition then gives."""
+def wait_for(condition: Callable[[], T], what: str = "what was waited for", every_s: float = 0.02) -> T:
+    """Wait until something is so, looking every so often [s], and return what the condition then gives."""
     deadline = time.monotonic() + PATIENCE_S
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what} did not happen"
-        time.sleep(0.02)
+        time.sleep(every_s)
     return found
 
 
