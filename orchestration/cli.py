@@ -18,7 +18,8 @@ from mpi_engine.output.reader import RunError, open_run
 from mpi_engine.run.walltime import parse_duration
 from orchestration import doctor as health
 from orchestration import inspection, progress, stopping, sweep_cli
-from orchestration.launcher import Launcher, Outcome, prepare, prepare_resume
+from orchestration.engine import Outcome
+from orchestration.launcher import Launcher, prepare, prepare_resume
 
 app = typer.Typer(help="Distributed simulation of plastic, correlated, balanced spiking networks.")
 app.add_typer(sweep_cli.app, name="sweep")

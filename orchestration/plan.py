@@ -21,7 +21,8 @@ from mpi_engine.experiment import Experiment, ExperimentError, Problem, load_exp
 from mpi_engine.run.calibration import Measurement
 from mpi_engine.run.footprint import CHECKPOINT
 from mpi_engine.run.kinds import make_footprint
-from orchestration.launcher import Engine, Outcome, count_cores, forwarded_signals, prepare
+from orchestration.engine import Engine, Outcome, count_cores, forwarded_signals
+from orchestration.launcher import prepare
 from orchestration.progress import clock
 
 UNKNOWN_RATE_HZ = 20.0

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orchestration.launcher import engine_environment, find_mpirun
+from orchestration.engine import engine_environment, find_mpirun
 
 MPI_TIMEOUT_S = 900
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from orchestration.launcher import engine_environment, find_mpirun
+from orchestration.engine import engine_environment, find_mpirun
 from tests.processes import PATIENCE_S, command_of, living, wait_for_end
 
 WITHIN_S = 600.0

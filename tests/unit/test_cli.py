@@ -24,7 +24,8 @@ from rich.console import Console
 
 from mpi_engine.experiment import ExperimentError, load_experiment
 from orchestration import doctor
-from orchestration.launcher import Launch, find_mpirun, prepare, prepare_resume
+from orchestration.engine import find_mpirun
+from orchestration.launcher import Launch, prepare, prepare_resume
 from orchestration.progress import picture
 from tests.processes import PATIENCE_S
 

@@ -1,4 +1,4 @@
-"""The launcher: what ranks inherit, and that they stop, end and die with the command."""
+"""An engine: what its ranks inherit, and that they stop, end and die with the command."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestration.launcher import Engine, count_cores, engine_environment, find_mpirun
+from orchestration.engine import Engine, count_cores, engine_environment, find_mpirun
 from tests.processes import PATIENCE_S, wait_for, wait_for_end
 
 # A rank that says who it is, and stops at SIGUSR1 (and at SIGTERM, unless it is stubborn).
@@ -34,7 +34,7 @@ sys.exit(75)
 # A command that starts such ranks, waits for them, and tells how often it has asked them to stop.
 COMMAND = """
 import sys
-from orchestration.launcher import Engine, forwarded_signals
+from orchestration.engine import Engine, forwarded_signals
 told = 0
 with Engine(sys.argv[2:], int(sys.argv[1]), sys.stderr) as engine, forwarded_signals(engine):
     while (code := engine.wait(0.05)) is None:
@@ -90,7 +90,7 @@ def test_ranks_inside_ranks(mpirun: Callable[..., subprocess.CompletedProcess[st
     world = "from mpi4py import MPI; raise SystemExit(MPI.COMM_WORLD.size)"
     start = f"""
 import sys
-from orchestration.launcher import Engine, find_mpirun
+from orchestration.engine import Engine, find_mpirun
 with Engine([str(find_mpirun()), "-n", "3", sys.executable, "-c", "{world}"], 3) as engine:
     sys.exit(engine.wait({PATIENCE_S}))
 """
