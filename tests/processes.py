@@ -63,11 +63,11 @@ def living(session: int) -> list[psutil.Process]:
 
 
 @contextmanager
-def held(process: psutil.Process) -> Iterator[None]:
+def held(process: psutil.Process) -> Iterator[psutil.Process]:
     """Let a process stand still, so that it cannot end before what is to happen to it meanwhile."""
     process.suspend()
     try:
-        yield
+        yield process
     finally:
         with suppress(psutil.NoSuchProcess):
             process.resume()

@@ -96,7 +96,10 @@ def started(experiment: Experiment) -> Simulation:
 
 
 def test_the_same_arithmetic_gives_the_same_network_as_fast(models: Path) -> None:
-    """Built-in models and a user's copies: the same spikes in double precision, and at most 1.3 times the time."""
+    """Built-in models and a user's copies: the same spikes in double precision, in hardly more time.
+
+    A function that is called at every spike, and not compiled into the step, takes several times as long.
+    """
     double = {"state_dtype": "float64", "weight_dtype": "float64"}
     tables = [network(own, **double) for own in (False, True)]
     built_in, own = (started(parse_experiment(table, directory=models)) for table in tables)
@@ -108,7 +111,7 @@ def test_the_same_arithmetic_gives_the_same_network_as_fast(models: Path) -> Non
         if key.startswith(("V/", "weights/")):
             np.testing.assert_allclose(state_of(own)[key], values, rtol=1e-9, err_msg=key)
     # whatever else the machine does slows now one, now the other; a copy that is slower is so always
-    assert any(_slowdown(own, built_in) < 1.3 for _ in range(10))
+    assert any(_slowdown(own, built_in) < 1.5 for _ in range(10))
 
 
 def _slowdown(one: Simulation, other: Simulation) -> float:
