@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from mpi_engine.experiment import ExperimentError, Problem, load_experiment
+from mpi_engine.experiment import Experiment, ExperimentError, Problem, load_experiment
+from mpi_engine.experiment.files import read_toml
 from mpi_engine.run.directory import EXPERIMENT_FILE, what_is_in
 from mpi_engine.run.walltime import RESERVE_S, check_limit
 from orchestration.engine import find_mpirun
@@ -111,7 +112,7 @@ def prepare(
         If the experiment is wrong, the directory is not free, so many ranks cannot be started, or the time limit leaves
         no time to run.
     """
-    experiment = load_experiment(file, overrides)
+    experiment = read_experiment(file, overrides)
     directory = directory or Path("runs") / f"{file.stem}-{experiment.hash[:8]}"
     launch = Launch(file, directory, ranks, tuple(overrides), writer, max_walltime_s, reserve_s, launcher=launcher)
     _refuse([*_problems_of_directory(directory), *_problems_of_ranks(ranks, launcher)])
@@ -150,6 +151,13 @@ def prepare_resume(
     check_ranks(ranks, launcher)
     _check_limit(launch)
     return launch
+
+
+def read_experiment(file: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment, and know a sweep, which is none, from one with mistakes; raises `ExperimentError`."""
+    if "experiment" in read_toml(file):
+        _refuse([Problem("FILE", str(file), f"is a sweep; steelyard sweep run {file}")])
+    return load_experiment(file, overrides)
 
 
 def check_holds_run(directory: Path) -> None:
