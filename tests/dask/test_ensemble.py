@@ -62,7 +62,7 @@ def test_whoever_is_killed_each_run_is_done_once(write: Callable[..., Runs], tmp
 
 
 def test_stops_and_two_drivers_at_once(write: Callable[..., Runs], tmp_path: Path) -> None:
-    runs = write("seeds = 2\nranks = 2", **lasting(40_000.0))
+    runs = write("seeds = 2\nranks = 2", **lasting(24_000.0))
     driver = runs.start("run", "--slots", "2")
     with runs.one_held() as (stopped, rank):
         driver.send_signal(signal.SIGINT)
