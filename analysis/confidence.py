@@ -1,8 +1,9 @@
 """How well a number is known: intervals over seeds, and over blocks of a series in time.
 
-Seeds are independent, and few: their mean has a t interval. Windows in time are many, and correlated: consecutive ones
-go together in blocks that are long against the correlations. A quantity that all neurons share, as they do the
-covariance of correlated input, has an error that no number of neurons lowers: `common_mode_error`.
+Seeds are independent, and few: their mean has a t interval. Runs with all combinations of several seeds (of networks,
+of inputs) share them, and are fewer than they look: `crossed_interval`. Windows in time are many, and correlated:
+consecutive ones go together in blocks that are long against the correlations. A quantity that all neurons share, as
+they do the covariance of correlated input, has an error that no number of neurons lowers: `common_mode_error`.
 """
 
 from __future__ import annotations
@@ -70,11 +71,44 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
     observed = np.asarray(values, np.float64)
     if observed.size == 0 or not np.isfinite(observed).all():
         raise ValueError(f"values = {observed.tolist()}: must be finite, and at least one; leave out what failed")
-    mean = float(observed.mean())
-    if observed.size == 1:
+    return crossed_interval(observed.reshape(-1), level)
+
+
+def crossed_interval(values: ArrayLike, level: float = LEVEL) -> Interval:
+    r"""Estimate a mean over repetitions that share random causes: those in a row one, those in a column another.
+
+    Means over all other axes scatter along an axis by what its cause does, and by a share of what no cause explains.
+    The squared errors along the axes add up, so that the latter is counted once an axis: the interval is rather too
+    wide. Its degrees of freedom are Satterthwaite's, :math:`(\sum v_i)^2 / \sum v_i^2 / (n_i - 1)`.
+
+    Parameters
+    ----------
+    values : array_like of float
+        An axis for each cause, such as the seed of the network and that of its input; NaN where a value is missing.
+    level : float
+        Confidence.
+
+    Returns
+    -------
+    Interval
+        Of one axis, Student's t; without limits where no axis has two values, NaN where there is no value.
+    """
+    observed = np.asarray(values, np.float64)
+    known = np.isfinite(observed)
+    if not known.any():
+        return Interval(np.nan, np.nan, np.nan, np.nan)
+    mean, squares, freedoms = float(observed[known].mean()), [], []
+    for axis in range(observed.ndim):
+        rows = zip(np.moveaxis(observed, axis, 0), np.moveaxis(known, axis, 0), strict=True)
+        means = [row[there].mean() for row, there in rows if there.any()]
+        if len(means) > 1:
+            squares.append(float(np.var(means, ddof=1)) / len(means))
+            freedoms.append(len(means) - 1)
+    if not squares:
         return Interval(mean, np.nan, np.nan, np.nan)
-    error = float(observed.std(ddof=1)) / sqrt(observed.size)
-    reach = float(stats.t.ppf((1 + level) / 2, observed.size - 1)) * error
+    error = sqrt(sum(squares))
+    freedom = sum(squares) ** 2 / sum(v * v / n for v, n in zip(squares, freedoms, strict=True)) if error > 0 else 1.0
+    reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
     return Interval(mean, mean - reach, mean + reach, error)
 
 

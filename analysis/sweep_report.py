@@ -34,9 +34,10 @@ NORMAL = 1.96
 """Half the 95 % interval in standard errors, where there is one run and its error is known."""
 
 EXPLANATION = (
-    "Points: means over seeds with their 95 % interval. Slopes: exponents in log-log, of each seed, with the 95 % "
-    "interval over seeds. Dashed: theory from the experiment alone, in the limit of large N; shades: its range for any "
-    "net input that neurons can keep at their size."
+    "Points: means over seeds with their 95 % interval; points of a line share their seeds, so that their differences "
+    "are known better than that. Slopes: exponents in log-log, of each seed, with the 95 % interval over seeds. "
+    "Dashed: theory from the experiment alone, in the limit of large N; shades: its range for any net input that "
+    "neurons can keep at their size."
 )
 
 Key = tuple[str, str]

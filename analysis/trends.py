@@ -13,9 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
-from scipy import stats
 
-from analysis.confidence import LEVEL, Interval
+from analysis.confidence import Interval, crossed_interval
 from analysis.scaling import exponent
 from analysis.style import RUNS, SIZE, canvas
 
@@ -41,14 +40,21 @@ def over_seeds(values: xr.DataArray, kept: str | None = None) -> tuple[xr.DataAr
     Returns
     -------
     mean, reach : DataArray
-        Without the dimensions of seeds; reach is half the 95 % interval of Student's t, NaN with fewer than two runs.
+        Without the dimensions of seeds; reach is half the 95 % interval, NaN with fewer than two runs. Where several
+        kinds of seed are crossed, see `analysis.confidence.crossed_interval`.
     """
     seeds = seed_axes(values, kept)
     if not seeds:
         return values, xr.full_like(values, np.nan)
-    runs = values.count(seeds)
-    error = values.std(seeds, ddof=1) / runs**0.5
-    return values.mean(seeds), error * stats.t.ppf((1 + LEVEL) / 2, np.maximum(runs - 1, 1))
+
+    def estimate(runs: Array) -> tuple[float, float]:
+        found = crossed_interval(runs)
+        return found.value, found.high - found.value
+
+    mean, reach = xr.apply_ufunc(
+        estimate, values, input_core_dims=[seeds], output_core_dims=[[], []], vectorize=True, output_dtypes=[float] * 2
+    )
+    return mean, reach
 
 
 def seed_axes(values: xr.DataArray, kept: str | None = None) -> list[Hashable]:
@@ -151,7 +157,6 @@ def trends(
         others = [name for name in mean.dims if name != setting]
         for rank, place in enumerate(product(*(mean.coords[name].values.tolist() for name in others))):
             here: dict[Hashable, Any] = dict(zip(others, place, strict=True))
-            seeds = values.sel(here).transpose(setting, ...).values.reshape(values.sizes[setting], -1)
             if np.isfinite(mean.sel(here)).sum() < 2:
                 continue
             theory = None
@@ -160,7 +165,7 @@ def trends(
                 theory = limit, low, high
             places = values.coords[setting].values
             told = ", ".join(f"{short(name)} = {as_text(value)}" for name, value in here.items())
-            line = mean.sel(here).values, reach.sel(here).values, _slope(places, seeds)
+            line = mean.sel(here).values, reach.sel(here).values, _slope(values.sel(here).transpose(setting, ...))
             yield Trend(of, told, rank, places, *line, theory)
 
 
@@ -229,11 +234,16 @@ def _limit_of(trend: Trend, sign: float) -> list[Array]:
     return [] if trend.theory is None else [sign * trend.theory[0]]
 
 
-def _slope(places: NDArray[Any], values: Array) -> Interval | None:
-    """Fit the exponent of magnitudes; None where a value is missing, zero or of another sign."""
-    known = values[:, np.isfinite(values).all(axis=0)]
-    alike = known.size and ((known > 0).all() or (known < 0).all())
-    return exponent(places.tolist(), abs(known)) if alike and is_wide(places) else None
+def _slope(values: xr.DataArray) -> Interval | None:
+    """Fit the exponent of magnitudes along the first axis by seed; None where a value is zero or of another sign."""
+    places, runs = values.coords[values.dims[0]].values, values.values.reshape(len(values), -1)
+    known = np.isfinite(runs).all(axis=0)
+    alike = known.any() and ((runs[:, known] > 0).all() or (runs[:, known] < 0).all())
+    if not alike or not is_wide(places):
+        return None
+    slopes = np.full(known.shape, np.nan)
+    slopes[known] = [exponent(places.tolist(), abs(runs[:, [run]])).value for run in np.flatnonzero(known)]
+    return crossed_interval(slopes.reshape(values.shape[1:]))
 
 
 def _limits(slope: Interval) -> str:

@@ -20,7 +20,7 @@ from analysis.style import RUNS, canvas
 from mpi_engine.experiment import CodingExperiment, parse_experiment
 from mpi_engine.network.ranks import Ranks
 from mpi_engine.run.coding import CodingSimulation
-from orchestration.launcher import engine_environment, find_mpirun
+from orchestration.engine import engine_environment, find_mpirun
 
 SIZES = (200, 1000, 5000, 20_000)
 

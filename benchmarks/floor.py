@@ -26,7 +26,7 @@ from mpi_engine.compiled import kernel
 from mpi_engine.network.exchange import call_allgather
 from mpi_engine.network.mathematics import exp
 from mpi_engine.network.ranks import Ranks
-from orchestration.launcher import engine_environment, find_mpirun
+from orchestration.engine import engine_environment, find_mpirun
 
 Arrays = Any
 

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from benchmarks.workloads import Workload
 from mpi_engine.output.reader import open_run
 from mpi_engine.run.simulation import Simulation
-from orchestration.launcher import Launch, engine_environment
+from orchestration.engine import engine_environment
+from orchestration.launcher import Launch
 
 CHECKOUT = Path(__file__).parents[1]
 

@@ -16,7 +16,8 @@ from distributed import Worker
 from distributed.diagnostics.plugin import WorkerPlugin
 
 from mpi_engine.run.directory import EXPERIMENT_FILE, living_holder
-from orchestration.launcher import Engine, Launch, Launcher, Outcome
+from orchestration.engine import Engine, Outcome
+from orchestration.launcher import Launch, Launcher
 from orchestration.ledger import Claim, Ledger, State
 from orchestration.sweep import Member, Sweep
 

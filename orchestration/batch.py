@@ -22,7 +22,8 @@ from mpi_engine.run.walltime import parse_duration
 from mpi_engine.run.watcher import STOP_COMMAND, STOP_FILE
 from orchestration import slurm
 from orchestration.attempt import Order, attempt
-from orchestration.launcher import STOPPING_SIGNALS, Outcome, prepare, prepare_resume, read_status
+from orchestration.engine import STOPPING_SIGNALS, Outcome
+from orchestration.launcher import prepare, prepare_resume, read_status
 from orchestration.ledger import Ledger, State
 from orchestration.progress import follow, say
 from orchestration.sweep import read_sweep

@@ -12,13 +12,14 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from mpi_engine.experiment import ExperimentError, Problem, find_warnings, load_experiment
+from mpi_engine.experiment import ExperimentError, Problem, find_warnings
 from mpi_engine.output.difference import differences
 from mpi_engine.output.reader import RunError, open_run
 from mpi_engine.run.walltime import parse_duration
 from orchestration import doctor as health
 from orchestration import inspection, progress, stopping, sweep_cli
-from orchestration.launcher import Launcher, Outcome, prepare, prepare_resume
+from orchestration.engine import Outcome
+from orchestration.launcher import Launcher, prepare, prepare_resume, read_experiment
 
 app = typer.Typer(help="Distributed simulation of plastic, correlated, balanced spiking networks.")
 app.add_typer(sweep_cli.app, name="sweep")
@@ -28,8 +29,10 @@ _errors = Console(stderr=True)
 
 ExperimentFile = Annotated[Path, typer.Argument(metavar="FILE", help="The experiment, a TOML file.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="K=V", help="Override a key, like populations.E.size=4000.")
+    list[str] | None,
+    typer.Option("--set", metavar="K=V", help="Override a key, like populations.E.size=4000; may be given again."),
 ]
+
 Writer = Annotated[
     Literal["parallel", "gather"] | None,
     typer.Option(help="All ranks write, or rank 0 does for all; parallel where possible, if not given."),
@@ -51,7 +54,7 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", exists=True, help="A run
 @app.command()
 def check(file: ExperimentFile, overrides: Overrides = None) -> None:
     """Print the resolved experiment, or everything that is wrong with it."""
-    experiment = load_experiment(file, overrides or ())
+    experiment = read_experiment(file, overrides or ())
     print(experiment.to_toml(), end="")
     for warning in find_warnings(experiment):
         progress.say(_errors, f"warning: {file}: {warning}")
@@ -96,7 +99,10 @@ def resume(
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="K=V", help="Change what is not the dynamics, like run.duration_ms=60000."),
+        typer.Option(
+            "--set", metavar="K=V",
+            help="Change what is not the dynamics, like run.duration_ms=60000; may be given again.",
+        ),
     ] = None,
     writer: Writer = None,
     max_walltime: MaxWalltime = None,
@@ -114,7 +120,13 @@ def branch(
     parent: RunDirectory,
     directory: Annotated[Path, typer.Option("-o", metavar="DIR", help="The run directory of the branch.")],
     at: Annotated[str, typer.Option(metavar="MS", help="Biological time of a checkpoint of the run.")] = "latest",
-    overrides: Overrides = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="K=V",
+            help="Change the dynamics, like plasticity.homeostatic.learning_rate_mv=0; may be given again.",
+        ),
+    ] = None,
 ) -> None:
     """Begin a new run with changed dynamics at a checkpoint of another."""
     raise typer.Exit(progress.branch(parent, directory, at, overrides or (), _console, _errors))
@@ -187,7 +199,7 @@ def study(
     on: sweep_cli.On = "local",
     slots: sweep_cli.Slots = None,
     directory: Annotated[
-        Path | None, typer.Option("-o", metavar="DIR", help="For all of it; studies/NAME-SCALE if not given.")
+        Path | None, typer.Option("-o", metavar="DIR", help="Where all of it goes; studies/NAME-SCALE if not given.")
     ] = None,
 ) -> None:
     """Simulate what a paper claims, and judge it. Exit code 1: a claim is contradicted; 75: stopped, give it again."""

@@ -20,7 +20,7 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from orchestration.launcher import Engine, count_cores, find_mpirun
+from orchestration.engine import Engine, count_cores, find_mpirun
 
 _TEST_RANKS = 2
 _TEST_TIMEOUT_S = 300

@@ -20,7 +20,7 @@ from mpi_engine.experiment import ExperimentError, Problem
 from mpi_engine.output.checkpoints import last_checkpoint
 from orchestration.attempt import EnginesEnd, Order, attempt
 from orchestration.cluster import RESOURCE, runs_at_once
-from orchestration.launcher import STOPPING_SIGNALS, Outcome
+from orchestration.engine import STOPPING_SIGNALS, Outcome
 from orchestration.ledger import UNTRIED, Entry, Ledger, State
 from orchestration.sweep import Member, Sweep
 from orchestration.tally import STOP_WORDS, Tally

@@ -17,11 +17,12 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from mpi_engine.experiment import Experiment, ExperimentError, Problem, load_experiment
+from mpi_engine.experiment import Experiment, ExperimentError, Problem
 from mpi_engine.run.calibration import Measurement
 from mpi_engine.run.footprint import CHECKPOINT
 from mpi_engine.run.kinds import make_footprint
-from orchestration.launcher import Engine, Outcome, count_cores, forwarded_signals, prepare
+from orchestration.engine import Engine, Outcome, count_cores, forwarded_signals
+from orchestration.launcher import prepare, read_experiment
 from orchestration.progress import clock
 
 UNKNOWN_RATE_HZ = 20.0
@@ -113,7 +114,7 @@ def make_plan(file: Path, ranks: int, overrides: Sequence[str] = ()) -> Plan:
     ExperimentError
         If the experiment is wrong or cannot be started.
     """
-    experiment = load_experiment(file, overrides)
+    experiment = read_experiment(file, overrides)
     rates_hz = dict.fromkeys(experiment.sizes, UNKNOWN_RATE_HZ)
     arrays = make_footprint(experiment, ranks, rates_hz).memory()
     measured = None

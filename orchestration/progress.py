@@ -19,15 +19,8 @@ from rich.table import Table
 from rich.text import Text
 
 from mpi_engine.run.directory import EXPERIMENT_FILE
-from orchestration.launcher import (
-    STOPPING_SIGNALS,
-    Engine,
-    Launch,
-    Outcome,
-    count_cores,
-    forwarded_signals,
-    read_status,
-)
+from orchestration.engine import STOPPING_SIGNALS, Engine, Outcome, count_cores, forwarded_signals
+from orchestration.launcher import Launch, read_status
 
 _REFRESH_S = 0.2
 

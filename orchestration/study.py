@@ -29,8 +29,9 @@ from mpi_engine.experiment.files import read_toml
 from mpi_engine.experiment.problems import suggest
 from mpi_engine.run.kinds import make_footprint
 from orchestration.cluster import open_client
+from orchestration.engine import Outcome, count_cores
 from orchestration.ensemble import Ensemble
-from orchestration.launcher import Outcome, check_ranks, count_cores
+from orchestration.launcher import check_ranks
 from orchestration.ledger import Ledger, State
 from orchestration.plan import UNKNOWN_RATE_HZ, Plan, make_plan
 from orchestration.progress import PLAIN, say

@@ -145,6 +145,9 @@ def read_sweep(path: str | Path) -> Sweep:
     """
     path = Path(path).absolute()
     given = read_toml(path)
+    if "experiment" not in given and "run" in given:
+        problem = Problem("SWEEP", path.name, f"is an experiment; name it in a sweep, or steelyard run {path.name}")
+        raise ExperimentError([problem], "command")
     jobs, problems = read_jobs(given.get("slurm", {}))
     problems += _problems(given)
     if path.suffix != ".toml":

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.live import Live
 
-from orchestration.launcher import Outcome, check_ranks, count_cores
+from orchestration.engine import Outcome, count_cores
+from orchestration.launcher import check_ranks
 from orchestration.ledger import Ledger, State
 from orchestration.progress import PLAIN, say
 from orchestration.sweep import Sweep, read_sweep

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,9 +19,10 @@ from urllib.request import urlopen
 
 from tornado.websocket import WebSocketClientConnection, websocket_connect
 
+from tests.processes import PATIENCE_S, wait_for
+
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 HEIGHT = 900
-WAIT_S = 600.0
 COMPLAINTS = {"Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded", "Network.loadingFailed"}
 
 
@@ -90,45 +90,50 @@ def _started() -> Iterator[int]:
             yield _port(Path(profile) / "DevToolsActivePort", process)
         finally:
             os.killpg(process.pid, signal.SIGKILL)     # the program may be a script that starts the browser
-            process.wait(WAIT_S)
+            process.wait(PATIENCE_S)
 
 
 def _port(file: Path, process: subprocess.Popen[bytes]) -> int:
-    until = time.monotonic() + WAIT_S
-    while time.monotonic() < until and process.poll() is None:
-        if file.exists() and len(lines := file.read_text().splitlines()) > 1:
-            return int(lines[0])
-        time.sleep(0.05)
-    raise AssertionError(f"Chromium did not start (exit code {process.poll()})")
+    def found() -> list[str]:
+        assert process.poll() is None, f"Chromium did not start (exit code {process.poll()})"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return lines if len(lines) > 1 else []
+
+    return int(wait_for(found, "the start of Chromium")[0])
 
 
 async def _look(port: int, address: str, widths: Sequence[int]) -> list[Seen]:
     browser = await _connected(_target(port))
     errors: list[str] = []
+    loaded: set[str] = set()     # pages that are there with all that belongs to them
     numbers = count(1)
 
-    async def ask(method: str, until: str = "", **parameters: Any) -> Any:
-        """Send a command; wait for its answer, and for an event if one is named."""
+    async def listen() -> Any:
+        message = json.loads(str(await asyncio.wait_for(browser.read_message(), PATIENCE_S)))
+        name, told = message.get("method", ""), message.get("params", {})
+        if name in COMPLAINTS:
+            errors.append(json.dumps(told))
+        if name == "Page.lifecycleEvent" and told["name"] == "load":
+            loaded.add(told["loaderId"])
+        return message
+
+    async def ask(method: str, **parameters: Any) -> Any:
         number = next(numbers)
         await browser.write_message(json.dumps({"id": number, "method": method, "params": parameters}))
-        answer, happened = None, not until
-        while answer is None or not happened:
-            message = json.loads(str(await asyncio.wait_for(browser.read_message(), WAIT_S)))
-            name = message.get("method", "")
-            if name in COMPLAINTS:
-                errors.append(json.dumps(message["params"]))
-            happened = happened or name == until
-            if message.get("id") == number:
-                answer = message.get("result", message)
-        return answer
+        while (message := await listen()).get("id") != number:
+            pass
+        return message.get("result", message)
 
     for domain in ("Runtime", "Log", "Network", "Page"):
         await ask(f"{domain}.enable")
+    await ask("Page.setLifecycleEventsEnabled", enabled=True)
     seen = []
     for width in widths:
         window = {"width": width, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
         await ask("Emulation.setDeviceMetricsOverride", **window)
-        await ask("Page.navigate", until="Page.loadEventFired", url=address)
+        page = (await ask("Page.navigate", url=address))["loaderId"]
+        while page not in loaded:
+            await listen()
         found = await ask("Runtime.evaluate", expression=LOOK, awaitPromise=True, returnByValue=True)
         seen.append(Seen(errors.copy(), **json.loads(found["result"]["value"])))
         errors.clear()
@@ -137,10 +142,14 @@ async def _look(port: int, address: str, widths: Sequence[int]) -> list[Seen]:
 
 
 def _target(port: int) -> str:
-    """Where the one page that is open listens."""
-    with urlopen(f"http://127.0.0.1:{port}/json/list", timeout=WAIT_S) as answer:
-        return next(str(target["webSocketDebuggerUrl"]) for target in json.load(answer) if target["type"] == "page")
+    """Where the one page that is open listens, which may be open a moment after the browser."""
+
+    def found() -> list[str]:
+        with urlopen(f"http://127.0.0.1:{port}/json/list", timeout=PATIENCE_S) as answer:
+            return [str(target["webSocketDebuggerUrl"]) for target in json.load(answer) if target["type"] == "page"]
+
+    return wait_for(found, "a page of the browser")[0]
 
 
 async def _connected(address: str) -> WebSocketClientConnection:
-    return await asyncio.wait_for(websocket_connect(address, max_message_size=2**28), WAIT_S)
+    return await asyncio.wait_for(websocket_connect(address, max_message_size=2**28), PATIENCE_S)

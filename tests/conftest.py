@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
-from orchestration.launcher import engine_environment, find_mpirun
+from orchestration.engine import engine_environment, find_mpirun
+from tests.processes import PATIENCE_S
 
-MPI_TIMEOUT_S = 900
+for _name in ("COLUMNS", "LINES", "FORCE_COLOR", "NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+    os.environ.pop(_name, None)     # what commands print is looked at as it is without a terminal
 
 Table = dict[str, Any]
 
@@ -104,7 +106,7 @@ def mpirun() -> Callable[..., subprocess.CompletedProcess[str]]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=MPI_TIMEOUT_S,
+            timeout=PATIENCE_S,
             check=False,
         )
 

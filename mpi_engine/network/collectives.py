@@ -9,6 +9,9 @@ from typing import Any
 
 from mpi4py import MPI
 
+_CARRIERS = {__name__, "mpi_engine.network.ranks", "mpi_engine.first_rank"}
+"""Modules that call a collective for somebody else."""
+
 
 class DivergenceError(RuntimeError):
     """Ranks that have called different collectives."""
@@ -59,7 +62,7 @@ class NumberedCommunicator(MPI.Intracomm):
 def _caller() -> str:
     """Name the function outside of this module and of `Ranks` that a collective is called from."""
     frame = sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals["__name__"] in (__name__, "mpi_engine.network.ranks"):
+    while frame.f_back is not None and frame.f_globals["__name__"] in _CARRIERS:
         frame = frame.f_back
     return f"{frame.f_globals['__name__']}.{frame.f_code.co_qualname}"
 

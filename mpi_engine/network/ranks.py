@@ -10,10 +10,12 @@ import ctypes
 import os
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeVar, cast
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mpi_engine.first_rank import on_first
 
 T = TypeVar("T")
 
@@ -118,18 +120,7 @@ class Ranks:
 
     def on_first(self, action: Callable[[], T]) -> T:
         """Collective. Do something on rank 0; its result, or its exception, is every rank's."""
-        if self.comm is None:
-            return action()
-        outcome: T | Exception | None = None
-        if self.is_first:
-            try:
-                outcome = action()
-            except Exception as error:
-                outcome = error
-        outcome = self.comm.bcast(outcome)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return cast(T, outcome)
+        return on_first(self.comm, action)
 
     def broadcast(self, value: Any) -> Any:
         """Collective. Give everyone rank 0's Python object."""

@@ -106,10 +106,10 @@ def write_checkpoint(
     Path
         The sealed file.
     """
-    path = writer.on_root(lambda: _next_path(run_dir, step))
+    path = writer.on_first(lambda: _next_path(run_dir, step))
     attributes = {"schema": SCHEMA, "step": step, "build": build}
     writer.write(path, [*state, text(_EXPERIMENT, experiment.to_toml(), writer.rank == 0)], attributes)
-    writer.on_root(lambda: _keep_last(run_dir))
+    writer.on_first(lambda: _keep_last(run_dir))
     return path
 
 

@@ -58,7 +58,7 @@ def provenance(
         The same on every rank, written by rank 0.
     """
     hosts = writer.allgather(socket.gethostname())
-    texts, numbers = writer.on_root(lambda: (_texts(experiment, writer, started), dict(timings_s)))
+    texts, numbers = writer.on_first(lambda: (_texts(experiment, writer, started), dict(timings_s)))
     of_ranks = writer.allgather(dict(measured or {}))
     mine = writer.rank == 0
     return [

@@ -52,7 +52,7 @@ def seal(
     RunError
         If the segment does not begin where the last sealed one ends.
     """
-    path = writer.on_root(lambda: _next_segment(run_dir, first_step))
+    path = writer.on_first(lambda: _next_segment(run_dir, first_step))
     attributes = {
         "first_step": first_step,
         "last_step": last_step,
@@ -89,17 +89,17 @@ def consolidate(writer: Writer, run_dir: Path, records: Sequence[Record]) -> Pat
         If there is no segment, one is damaged, or the file cannot be read back as it was written; the segments stay.
     """
     path = run_dir / RUN_FILE
-    if not writer.on_root(path.exists):
-        sealed = writer.on_root(lambda: Sealed(_all_segments(run_dir)))
-        attributes = writer.on_root(sealed.attributes)
-        joined = writer.on_root(lambda: _join(sealed, attributes))
+    if not writer.on_first(path.exists):
+        sealed = writer.on_first(lambda: Sealed(_all_segments(run_dir)))
+        attributes = writer.on_first(sealed.attributes)
+        joined = writer.on_first(lambda: _join(sealed, attributes))
         if writer.rank > 0:
             joined = [replace(record, values=None) for record in joined]
         draft = path.with_suffix(".unverified")
         writer.write(draft, [*joined, *records], attributes["/"], _slabs(sealed, [*joined, *records], writer))
         _verify(sealed, draft, writer)
-        writer.on_root(lambda: publish(draft, path))
-    writer.on_root(lambda: _remove_segments(run_dir))
+        writer.on_first(lambda: publish(draft, path))
+    writer.on_first(lambda: _remove_segments(run_dir))
     return path
 
 

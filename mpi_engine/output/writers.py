@@ -12,13 +12,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.experiment import ExperimentError, Problem
+from mpi_engine.first_rank import on_first
 from mpi_engine.output.integrity import RunError, add_seal, checksum, find_extents, pieces, reason_of
 from mpi_engine.output.layout import ALIASES, MAGIC, MANIFEST, SONATA_VERSION, Record
 
@@ -90,7 +91,7 @@ class Writer(ABC):
         try:
             extents = self._fill(path, records, attributes, slabs)
             self.barrier()
-            self.on_root(lambda: _finish(_partial(path), path, extents), path)
+            self.on_first(lambda: _finish(_partial(path), path, extents), path)
         except RunError as error:
             raise WriteError(str(error)) from error
         except (OSError, RuntimeError) as error:
@@ -102,7 +103,7 @@ class Writer(ABC):
         """Collective. Write everything but the seal; where the data lie in the file is returned."""
         file = self._create(_partial(path))
         datasets = {} if file is None else _declare(file, records, attributes)
-        self.on_root(lambda: _take_space(_partial(path), records), path)
+        self.on_first(lambda: _take_space(_partial(path), records), path)
         written: Counter[str] = Counter()
         for name, start, values in slabs or ((record.path, record.start, record.values) for record in records):
             written[name] += 0 if values is None else values.size
@@ -115,7 +116,7 @@ class Writer(ABC):
             file.close()
         return extents
 
-    def on_root(self, action: Callable[[], T], path: Path | None = None) -> T:
+    def on_first(self, action: Callable[[], T], path: Path | None = None) -> T:
         """Collective. Do something on rank 0; its result, or its exception, is every rank's.
 
         Raises
@@ -123,18 +124,7 @@ class Writer(ABC):
         RunError
             Where the disk does not let it be done; about the path, if one is written.
         """
-        if self.comm is None:
-            return _on_disk(action, path)
-        outcome: T | Exception | None = None
-        if self.rank == 0:
-            try:
-                outcome = _on_disk(action, path)
-            except Exception as error:
-                outcome = error
-        outcome = self.comm.bcast(outcome)
-        if isinstance(outcome, Exception):
-            raise outcome
-        return cast(T, outcome)
+        return on_first(self.comm, lambda: _on_disk(action, path))
 
     def barrier(self) -> None:
         """Collective. Wait for all ranks."""

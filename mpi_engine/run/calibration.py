@@ -128,8 +128,8 @@ def _write(writer: Writer, directory: Path, records: list[Record]) -> tuple[floa
     path, begun = directory / "trial.h5", time.monotonic()
     writer.write(path, records, {})
     took_s = time.monotonic() - begun
-    n_bytes = writer.on_root(lambda: path.stat().st_size)
-    writer.on_root(path.unlink)
+    n_bytes = writer.on_first(lambda: path.stat().st_size)
+    writer.on_first(path.unlink)
     return took_s, n_bytes
 
 

@@ -118,11 +118,11 @@ def resume(
     """
     ranks = ranks or Ranks()
     chosen = choose_writer(ranks.comm, writer)
-    experiment = chosen.on_root(lambda: change_experiment(directory, overrides))
+    experiment = chosen.on_first(lambda: change_experiment(directory, overrides))
     claimed = _claim(lambda: RunDirectory.existing(directory), ranks)
     with _held(claimed, Watcher(claimed, ranks, wall_time, watchdog_s)) as watcher:
         job = Job(experiment, directory, ranks, chosen, watcher)
-        ended = chosen.on_root(lambda: finished_step(directory))
+        ended = chosen.on_first(lambda: finished_step(directory))
         if ended is not None and ended >= experiment.n_steps:
             log.info("the run has finished already")
             return job.finish()
@@ -173,7 +173,7 @@ class Job:
     def finish(self) -> Path:
         """Collective. Make the one file of all segments, if it is not there."""
         self._watcher.enter("finishing")
-        parent = self._writer.on_root(lambda: read_parent(self._directory))
+        parent = self._writer.on_first(lambda: read_parent(self._directory))
         records = provenance(
             self._writer, self._experiment, self._started, self._timings, VERSION, parent, self._measured()
         )

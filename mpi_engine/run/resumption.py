@@ -101,7 +101,7 @@ def find_start(
             if checkpoint is not None and int(path.stem) > checkpoint.step:
                 path.unlink()
 
-    writer.on_root(prepare)
+    writer.on_first(prepare)
     return checkpoint
 
 
@@ -113,10 +113,10 @@ def finished_step(run_dir: Path) -> int | None:
 
 def _last_good(writer: Writer, run_dir: Path) -> Checkpoint | None:
     problem = ""
-    paths = writer.on_root(lambda: checkpoints(run_dir))
+    paths = writer.on_first(lambda: checkpoints(run_dir))
     for path in reversed(paths):
         found = find_checkpoint_damage(writer, path)
-        found = found or writer.on_root(partial(_find_gap, run_dir, int(path.stem)))
+        found = found or writer.on_first(partial(_find_gap, run_dir, int(path.stem)))
         if not found:
             return Checkpoint(path)
         problem = found

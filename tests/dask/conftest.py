@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from tests.dask.runs import Runs, processes_with, wait_for
+from tests.dask.runs import Runs
 
 
 @pytest.fixture
@@ -29,4 +29,4 @@ def write(small_experiment: Callable[..., dict[str, Any]], tmp_path: Path) -> It
             if driver.poll() is None:
                 driver.kill()
             driver.wait()
-        wait_for(lambda runs=runs: not processes_with(str(runs.sweep.directory)))
+        runs.wait_until_nothing_runs()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from orchestration.attempt import Order
-from orchestration.launcher import Engine
+from orchestration.engine import Engine
 from orchestration.ledger import Ledger, State
 
 

@@ -7,18 +7,19 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from mpi_engine.output.checkpoints import last_checkpoint
 from mpi_engine.output.difference import differences
+from orchestration.launcher import read_status
 from orchestration.sweep import Member, Sweep, read_sweep
-
-PATIENCE_S = 1200
+from tests.processes import PATIENCE_S, command_of, held, wait_for
 
 STEELYARD = str(Path(sys.executable).with_name("steelyard"))
 
@@ -46,34 +47,45 @@ class Runs:
         assert driver.stdout is not None
         assert any(words in line for line in iter(driver.stdout.readline, "")), "the driver ended"
 
-    def wait_until_one_runs(self) -> Member:
-        """Wait until the steps of a run go on, and name it."""
-        before = {member.id: self.step(member) for member in self.sweep.members}
+    @contextmanager
+    def one_held(self) -> Iterator[tuple[Member, psutil.Process]]:
+        """Hold a run by its first rank, while its steps go on and a fifth of them at least is still to come."""
 
-        def found() -> list[Member]:
-            return [m for m in self.sweep.members if 0 < self.step(m) != before[m.id] and self.engines(m)]
+        def found() -> tuple[Member, psutil.Process] | None:
+            young = self._find_young()
+            assert young or any(driver.poll() is None for driver in self.drivers), "the driver ended"
+            return young
 
-        wait_for(lambda: found() or all(driver.poll() is not None for driver in self.drivers))
-        assert found(), "the driver ended"
-        return found()[0]
+        while True:
+            member, rank = wait_for(found, "a run")
+            with held(rank):
+                if self._find_young(member):    # still
+                    yield member, rank
+                    return
 
-    def step(self, member: Member) -> int:
-        try:
-            status = json.loads((self.sweep.run_directory(member) / "status.json").read_text())
-        except FileNotFoundError:
-            return 0
-        return int(status["step"]) if status["phase"] == "running" else 0
+    def _find_young(self, *members: Member) -> tuple[Member, psutil.Process] | None:
+        for member in members or self.sweep.members:
+            directory = self.sweep.run_directory(member)
+            status = read_status(directory)
+            if status.get("phase") == "running" and last_checkpoint(directory) < 0.8 * status["n_steps"]:
+                for process in self.engines(member):
+                    if process.pid == status["pid"]:
+                        return member, process
+        return None
 
     def engines(self, member: Member) -> list[psutil.Process]:
         """List the ranks of a run, and their mpirun."""
         return processes_with(str(self.sweep.run_directory(member)))
+
+    def wait_until_nothing_runs(self) -> None:
+        wait_for(lambda: not processes_with(str(self.sweep.directory)), "the end of all engines")
 
     def assert_done_once(self) -> None:
         done: Counter[str] = Counter()
         for path in (self.sweep.directory / "ledger").glob("*.json"):
             done[path.name.split(".")[0]] += json.loads(path.read_text())["state"] == "done"
         assert done == Counter(member.id for member in self.sweep.members)
-        assert not processes_with(str(self.sweep.directory))
+        self.wait_until_nothing_runs()
 
     def assert_as_by_hand(self, member: Member, directory: Path) -> None:
         """Compare a run with one of its experiment by itself, on one rank and without a stop."""
@@ -84,18 +96,11 @@ class Runs:
         assert list(differences(self.sweep.run_directory(member), file.with_suffix(""))) == []
 
 
-def wait_for(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
-
-
 def processes_with(word: str) -> list[psutil.Process]:
     """List the processes that have a word in their command line, the typed command aside."""
     found = []
-    for process in psutil.process_iter(["cmdline"]):
-        line = process.info["cmdline"] or []
+    for process in psutil.process_iter():
+        line = command_of(process)
         if any(word in part for part in line) and not any(part.endswith("steelyard") for part in line):
             found.append(process)
     return found
@@ -107,5 +112,5 @@ def kill(process: psutil.Process | subprocess.Popen[str]) -> None:
 
 def worker_of(driver: subprocess.Popen[str]) -> psutil.Process:
     children = psutil.Process(driver.pid).children(recursive=True)
-    [worker] = [child for child in children if any("spawn_main" in part for part in child.cmdline())]
+    [worker] = [child for child in children if any("spawn_main" in part for part in command_of(child))]
     return worker

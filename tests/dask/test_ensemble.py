@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -19,39 +20,39 @@ from orchestration.cluster import open_client, runs_at_once
 from orchestration.ensemble import Ensemble
 from orchestration.ledger import Ledger, State
 from tests.dask.nothing import killed_six_times, nothing
-from tests.dask.runs import PATIENCE_S, Runs, kill, processes_with, wait_for, worker_of
+from tests.dask.runs import Runs, kill, worker_of
+from tests.processes import PATIENCE_S, is_asked_to_stop, wait_for
 
 pytestmark = pytest.mark.timeout(2 * PATIENCE_S)
 
 
-
 def lasting(duration_ms: float) -> dict[str, dict[str, float]]:
-    """Long enough to be killed at on a fast machine, not too long to be done in the end on a slow one."""
+    """Parts of an experiment that lasts for seconds, and is caught while it goes: see `Runs.one_held`."""
     part_ms = duration_ms / 20
     return {"run": {"duration_ms": duration_ms, "checkpoint_every_ms": part_ms}, "recording": {"segment_ms": part_ms}}
 
 
 def test_whoever_is_killed_each_run_is_done_once(write: Callable[..., Runs], tmp_path: Path) -> None:
-    runs = write("seeds = 3", **lasting(720_000.0))
+    runs = write("seeds = 3", **lasting(60_000.0))
     ledger = Ledger(runs.sweep.directory)
-    driver = runs.start()
-    stopped = runs.wait_until_one_runs()
-    runs.engines(stopped)[0].send_signal(signal.SIGUSR1)    # as if its time were over
-    wait_for(lambda: ledger.read(stopped.id).attempt == 2)
-    runs.wait_until_one_runs()
-    kill(worker_of(driver))
-    victim = runs.wait_until_one_runs()
-    attempt = ledger.read(victim.id).attempt
-    kill(runs.engines(victim)[0])
-    wait_for(lambda: ledger.read(victim.id).attempt > attempt)
-    runs.wait_until_one_runs()
-    kill(driver)
-    wait_for(lambda: not processes_with(str(runs.sweep.directory)))
+    driver = runs.start("run", "--slots", "1")
+    with runs.one_held() as (stopped, rank):
+        rank.send_signal(signal.SIGUSR1)    # as if its time were over
+    wait_for(lambda: ledger.read(stopped.id).attempt == 2, "another attempt")
+    with runs.one_held():
+        kill(worker_of(driver))
+    with runs.one_held() as (victim, rank):
+        attempt = ledger.read(victim.id).attempt
+        kill(rank)
+    wait_for(lambda: ledger.read(victim.id).attempt > attempt, "another attempt")
+    with runs.one_held():
+        kill(driver)
+    runs.wait_until_nothing_runs()
 
     def states() -> Counter[State]:
         return Counter(entry.state for entry in ledger.survey().values())
 
-    wait_for(lambda: states()[State.RUNNING] == 0)    # the worker ends after its engine
+    wait_for(lambda: states()[State.RUNNING] == 0, "the end of the worker, after its engine")
     assert states()[State.FAILED] == 0
     code, told = runs.type("run")
     assert code == 0, told
@@ -61,25 +62,27 @@ def test_whoever_is_killed_each_run_is_done_once(write: Callable[..., Runs], tmp
 
 
 def test_stops_and_two_drivers_at_once(write: Callable[..., Runs], tmp_path: Path) -> None:
-    runs = write("seeds = 2\nranks = 2", **lasting(120_000.0))
-    driver = runs.start()
-    stopped = runs.wait_until_one_runs()
-    driver.send_signal(signal.SIGINT)
+    runs = write("seeds = 2\nranks = 2", **lasting(24_000.0))
+    driver = runs.start("run", "--slots", "2")
+    with runs.one_held() as (stopped, rank):
+        driver.send_signal(signal.SIGINT)
+        wait_for(lambda: is_asked_to_stop(rank), "the request")
     told = driver.communicate(timeout=PATIENCE_S)[0]
     assert driver.returncode == 75, told
     assert "stopping at checkpoints; once more ends all runs at once" in told
     assert f"stopped: {stopped}: at a checkpoint" in told
     assert list((runs.sweep.run_directory(stopped) / "checkpoint").glob("*.h5"))
 
-    two = [runs.start(), runs.start()]
-    for driver in two:
-        runs.wait_until_told(driver, " done, ")    # it drives, and would go on without the next command
-    runs.wait_until_one_runs()
-    assert runs.type("cancel")[0] == 0
+    two = [runs.start("run", "--slots", "2") for _ in range(2)]
+    with runs.one_held() as (_, rank):
+        for driver in two:
+            runs.wait_until_told(driver, " done, ")    # it drives, and would go on without the next command
+        assert runs.type("cancel")[0] == 0
+        wait_for(lambda: is_asked_to_stop(rank), "the request")
     assert [driver.wait(PATIENCE_S) for driver in two] == [75, 75], [driver.communicate() for driver in two]
-    assert not processes_with(str(runs.sweep.directory))
+    runs.wait_until_nothing_runs()
 
-    two = [runs.start(), runs.start()]
+    two = [runs.start() for _ in range(2)]
     for driver in two:
         told = driver.communicate(timeout=PATIENCE_S)[0]
         assert driver.returncode == 0, told
@@ -110,9 +113,11 @@ def test_one_that_fails_does_not_hold_up_the_others(write: Callable[..., Runs]) 
 
 def listening() -> set[tuple[str, int]]:
     """List where this process, the scheduler's, and those it has started listen."""
-    everyone = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    sockets = [socket for process in everyone for socket in process.net_connections("inet")]
-    return {(s.laddr.ip, s.laddr.port) for s in sockets if s.status == psutil.CONN_LISTEN}
+    sockets = set()
+    for process in (psutil.Process(), *psutil.Process().children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            sockets |= {s.laddr for s in process.net_connections("inet") if s.status == psutil.CONN_LISTEN}
+    return {(address.ip, address.port) for address in sockets}
 
 
 @pytest.fixture(scope="module")

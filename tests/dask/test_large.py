@@ -17,7 +17,8 @@ from orchestration.ledger import State
 from orchestration.sweep import read_sweep
 from orchestration.tally import Tally
 from tests.dask.nothing import nothing
-from tests.dask.runs import PATIENCE_S, Runs, kill, worker_of
+from tests.dask.runs import Runs, kill, worker_of
+from tests.processes import PATIENCE_S
 
 KILLS = 20
 
@@ -33,7 +34,8 @@ def test_twenty_kills_in_sixty_runs(write: Callable[..., Runs], tmp_path: Path) 
         time.sleep(dice.uniform(0.0, 10.0))
         if driver.poll() is not None:
             driver = runs.start()
-            runs.wait_until_one_runs()
+            with runs.one_held():
+                pass
         victim = dice.choice(["driver", "worker", "rank"])
         with suppress(psutil.NoSuchProcess, ValueError):    # there is no worker, or rank, at this moment
             if victim == "driver":

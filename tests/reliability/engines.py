@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
-from orchestration.launcher import engine_environment, find_mpirun
+from orchestration.engine import engine_environment, find_mpirun
+from tests.processes import PATIENCE_S, command_of, living, wait_for_end
 
-PATIENCE_S = 1200.0
-"""So long [s] a test waits for a process: its end is what counts, not the speed of the machine."""
+WITHIN_S = 600.0
+"""So soon [s] ends what has failed or been stopped, of what would go on for hours, or wait for ever: in seconds, as a
+rule, but a machine may have other things to do."""
 
 Process = subprocess.Popen[str]
 
@@ -43,7 +44,8 @@ def started(command: list[str], env: dict[str, str]) -> Iterator[Process]:
         yield process
     finally:
         for left in living(process.pid):
-            left.kill()
+            with suppress(psutil.NoSuchProcess):
+                left.kill()
         process.wait()
 
 
@@ -74,30 +76,15 @@ def befallen(event: str, phase: str, rank: int, ranks: int, note: Path, *words: 
         return end_of(process)
 
 
-def living(session: int) -> list[psutil.Process]:
-    """Processes of a session that have not ended."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            continue
-    return found
-
-
-def wait_until_none_lives(session: int) -> None:
-    """Wait until all processes of a session have ended: a rank may be a moment behind its launcher."""
-    end = time.monotonic() + PATIENCE_S
-    while left := living(session):
-        assert time.monotonic() < end, left
-        time.sleep(0.05)
+def wait_until_nothing_is_left(launcher: Process) -> None:
+    """Wait for the end of the ranks of a launcher, which may come a moment after its own."""
+    wait_for_end(living(launcher.pid))
 
 
 def ranks_of(launcher: Process) -> list[psutil.Process]:
     """Processes of the ranks that a launcher has started, by rank."""
     children = psutil.Process(launcher.pid).children(recursive=True)
-    ranks = [child for child in children if "mpi_engine" in child.cmdline()]
+    ranks = [child for child in children if "mpi_engine" in command_of(child)]
     return sorted(ranks, key=lambda child: int(child.environ()["OMPI_COMM_WORLD_RANK"]))
 
 

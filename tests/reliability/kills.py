@@ -2,8 +2,9 @@
 
 python -m tests.reliability.kills EXPERIMENT DIRECTORY SIGNAL TIMES SEED: every attempt is a process of its own, forked
 from this one after everything is compiled, and gets the signal within the time that an uninterrupted run takes. A run
-that has finished is compared with the uninterrupted one, and the next begins. Prints how many attempts were killed, how
-many of these left a file half written, and how many stopped by themselves with a checkpoint.
+that has finished is compared with the uninterrupted one, and the next begins. There are as many ends as asked for, and
+more until SIGKILL has left a file half written, or another signal has stopped a run. Prints how many attempts were
+killed, how many of these left a file half written, and how many stopped by themselves with a checkpoint.
 """
 
 from __future__ import annotations
@@ -58,10 +59,15 @@ def main(experiment: Experiment, directory: Path, number: int, times: int, seed:
     begin = time.monotonic()
     run(experiment, directory / "warm")
     longest_s = time.monotonic() - begin
-    while ends["killed"] + ends["stopped"] < times:
+    wanted = "partial" if number == signal.SIGKILL else "stopped"
+
+    def enough() -> bool:
+        return ends["killed"] + ends["stopped"] >= times and ends[wanted] > 0
+
+    while not enough():
         runs += 1
         attempted = directory / f"{runs}"
-        while ends["killed"] + ends["stopped"] < times:
+        while not enough():
             ended = end(fork(experiment, attempted), number, rng.uniform(0.0, longest_s))
             if ended == "done":
                 break

@@ -346,6 +346,17 @@ def test_bad_command(arguments: list[str], word: str, good: Path, tmp_path: Path
     assert list(tmp_path.iterdir()) == [good]
 
 
+@pytest.mark.parametrize("command", ["check", "plan", "run"])
+def test_a_sweep_is_no_experiment(command: str, good: Path, steelyard) -> None:
+    good.with_name("sweep.toml").write_text(f'experiment = "{good.name}"\nseeds = 2\n')
+    refused(steelyard(command, "sweep.toml"), "FILE = sweep.toml: is a sweep; steelyard sweep run sweep.toml")
+
+
+@pytest.mark.parametrize("command", ["plan", "run", "status"])
+def test_an_experiment_is_no_sweep(command: str, good: Path, steelyard) -> None:
+    refused(steelyard("sweep", command, good.name), "is an experiment", f"or steelyard run {good.name}")
+
+
 @pytest.mark.parametrize(
     ("content", "remedy"), [("experiment.toml", "steelyard resume taken"), ("notes.txt", "name another directory")]
 )

@@ -16,6 +16,7 @@ from mpi_engine.output.checkpoints import checkpoints
 from mpi_engine.output.difference import differences
 from mpi_engine.output.reader import open_run
 from mpi_engine.output.sealed import find_damage
+from tests.processes import wait_for
 from tests.reliability.engines import End, end_of, engine, started_engine
 
 Make = Callable[..., dict[str, Any]]
@@ -126,8 +127,7 @@ def test_a_directory_that_is_taken_away(ranks: int, long: Path, tmp_path: Path) 
     directory = tmp_path / "run"
     with started_engine(ranks, "-m", "mpi_engine", "run", long, "-o", directory, "--set", "run.duration_ms=1e7",
                         "--set", "run.checkpoint_every_ms=1000") as process:
-        while not list(directory.glob("segments/*.h5")):
-            assert process.poll() is None
+        wait_for(lambda: list(directory.glob("segments/*.h5")) or process.poll() is not None, "a segment")
         directory.rename(tmp_path / "elsewhere")
         ended = end_of(process)
     assert_clean_end(ended, DAMAGED, str(directory), "No such file or directory")

@@ -6,12 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import tomli_w
 
@@ -21,7 +19,8 @@ from mpi_engine.output.reader import open_run
 from mpi_engine.output.sealed import sealed_segments
 from mpi_engine.run.job import resume, run
 from tests.mpi.networks import NETWORKS
-from tests.reliability.engines import PATIENCE_S, end_of, ranks_of, started_engine
+from tests.processes import wait_for, wait_for_end
+from tests.reliability.engines import end_of, ranks_of, started_engine
 
 Make = Callable[..., dict[str, Any]]
 
@@ -29,7 +28,10 @@ OFTEN = {"checkpoint_every_ms": 7.3}
 
 
 def random_ends(path: Path, directory: Path, name: str, times: int, seed: int) -> tuple[int, int, int]:
-    """Count the attempts that were killed, those of them that left a file half written, and those that stopped."""
+    """Count the attempts that were killed, those of them that left a file half written, and those that stopped.
+
+    There are more of them, if need be, until one is of the kind that the signal is about.
+    """
     command = [sys.executable, "-m", "tests.reliability.kills", str(path), str(directory), name, str(times), str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=None, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -47,7 +49,7 @@ def path(small_experiment: Make, tmp_path: Path) -> Path:
 
 def test_twenty_kills_at_random_moments(path: Path, tmp_path: Path) -> None:
     killed, partial, _ = random_ends(path, tmp_path, "SIGKILL", 20, seed=1)
-    assert killed == 20
+    assert killed >= 20
     assert partial > 0
 
 
@@ -65,7 +67,7 @@ def test_a_hundred_ends_of_every_network(network: str, name: str, small_experime
     table["recording"]["segment_ms"] = 13.0
     (tmp_path / "experiment.toml").write_text(tomli_w.dumps(table))
     killed, _, stopped = random_ends(tmp_path / "experiment.toml", tmp_path, name, 100, seed=3)
-    assert killed + stopped == 100
+    assert killed + stopped >= 100
 
 
 @pytest.mark.parametrize("victim", ["rank 0", "rank 1", "launcher"])
@@ -74,13 +76,11 @@ def test_a_killed_job_goes_on(victim: str, small_experiment: Make, tmp_path: Pat
     file, directory = tmp_path / "experiment.toml", tmp_path / "run"
     file.write_text(tomli_w.dumps(small_experiment(run={"duration_ms": 1e8, **OFTEN}, recording={"segment_ms": 10.0})))
     with started_engine(2, "-m", "mpi_engine", "run", file, "-o", directory) as launcher:
-        while len(sealed_segments(directory)) < 3:
-            assert launcher.poll() is None, "the run ended by itself"
-            time.sleep(0.01)
+        wait_for(lambda: len(sealed_segments(directory)) >= 3 or launcher.poll() is not None, "a segment")
         ranks = ranks_of(launcher)
         os.kill(launcher.pid if victim == "launcher" else ranks[int(victim[-1])].pid, signal.SIGKILL)
         assert end_of(launcher).code != 0
-        assert not psutil.wait_procs(ranks, timeout=PATIENCE_S)[1]
+        wait_for_end(ranks)
     reader = open_run(directory)
     assert reader.verify() == []
     assert reader.recorded_ms > 0.0

@@ -17,8 +17,9 @@ import pytest
 import tomli_w
 
 from mpi_engine.output.difference import differences
+from tests.processes import wait_for
 from tests.reliability.engines import (
-    PATIENCE_S,
+    WITHIN_S,
     Process,
     ask,
     befallen,
@@ -27,13 +28,10 @@ from tests.reliability.engines import (
     ranks_of,
     started,
     started_engine,
-    wait_until_none_lives,
+    wait_until_nothing_is_left,
 )
 
 STEELYARD = str(Path(sys.executable).with_name("steelyard"))
-
-WITHIN_S = 60.0
-"""A step and a write take less than a second; this is for a machine that does other things."""
 
 Table = dict[str, Any]
 
@@ -72,12 +70,14 @@ def step_of(directory: Path) -> int:
 
 
 def wait_for_steps(process: Process, directory: Path) -> None:
-    """Wait until a run is under way."""
-    end = time.monotonic() + PATIENCE_S
-    while step_of(directory) == 0:
+    """Wait until the steps of a run go on."""
+    before = step_of(directory)
+
+    def goes_on() -> bool:
         assert process.poll() is None, process.communicate()
-        assert time.monotonic() < end
-        time.sleep(0.05)
+        return step_of(directory) > before
+
+    wait_for(goes_on, "a step")
 
 
 def go_on(directory: Path, ranks: int, reference: Path) -> None:
@@ -155,7 +155,7 @@ def test_a_signal_amid_a_long_block(whom: str, long: Path, tmp_path: Path) -> No
         else:
             ask(ranks_of(process), signal.SIGTERM)
         end = end_of(process)
-        wait_until_none_lives(process.pid)
+        wait_until_nothing_is_left(process)
     assert end.code == 75, end.err
     assert end.at - asked < WITHIN_S
     assert checkpoints(directory)[-1] == step_of(directory)
@@ -177,12 +177,8 @@ def test_steelyard_stop_and_resume(long: Path, tmp_path: Path) -> None:
     assert (again.code, again.out.splitlines()) == (0, [f"{directory} is not running", said])
     with started([STEELYARD, "inspect", str(directory)], dict(os.environ)) as inspection:
         assert f"stopped, step {step_of(directory)} of 1000000000" in end_of(inspection).out
-    before = step_of(directory)
     with started([STEELYARD, "resume", str(directory)], dict(os.environ)) as process:
         wait_for_steps(process, directory)
-        while step_of(directory) <= before:
-            assert process.poll() is None
-            time.sleep(0.05)
         assert len(psutil.Process(process.pid).children(recursive=True)) >= 3     # mpirun, and two ranks as before
         process.send_signal(signal.SIGTERM)
         end = end_of(process)

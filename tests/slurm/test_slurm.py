@@ -22,30 +22,29 @@ from mpi_engine.output.checkpoints import last_checkpoint
 from mpi_engine.output.difference import differences
 from orchestration import slurm
 from orchestration.cluster import open_client
-from orchestration.launcher import Outcome
+from orchestration.engine import Outcome
 from orchestration.ledger import Ledger, State
 from orchestration.sweep import read_sweep
+from tests.dask.runs import Runs
+from tests.processes import PATIENCE_S, held, is_asked_to_stop, wait_for, wait_for_end
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "slurm"
-PATIENCE_S = 1200
-POLL_S = 0.1
-
 pytestmark = pytest.mark.timeout(2 * PATIENCE_S)
 
 
-def wait_until(condition: Callable[[], Any], what: str, log: Path | None = None) -> Any:
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what}: not in time\n{log.read_text() if log else ''}"
-        time.sleep(POLL_S)
-    return found
+def wait_until(condition: Callable[[], Any], what: str, log: Path) -> Any:
+    """Wait for what a job does; if it does not come, show the job's log."""
+    try:
+        return wait_for(condition, what, every_s=0.1)
+    except AssertionError as error:
+        raise AssertionError(f"{error}\n{log.read_text() if log.exists() else 'no log'}") from None
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _cluster() -> Iterator[None]:
     """Start the cluster; wait for its end first, if someone else on this machine has one."""
-    wait_until(lambda: not Path("/run/steelyard-slurm").exists(), "the end of another test cluster")
+    wait_for(lambda: not Path("/run/steelyard-slurm").exists(), "the end of another test cluster")
     started = subprocess.run([SCRIPTS / "test-cluster", "start"], capture_output=True, text=True, check=False)
     assert started.returncode == 0, started.stderr
     environment = {
@@ -61,7 +60,7 @@ def _cluster() -> Iterator[None]:
                    for name in ("munged", "slurmctld", "n1", "n2")]
         yield
         subprocess.run([SCRIPTS / "test-cluster", "stop"], check=True)
-    wait_until(lambda: not any(daemon.is_running() for daemon in daemons), "the end of the cluster")
+    wait_for_end(daemons)
 
 
 @pytest.fixture(scope="module")
@@ -107,8 +106,8 @@ def detail(job: str, key: str) -> str:
     return found[1]
 
 
-def wait_for_end(job: str, log: Path | None = None) -> slurm.Job:
-    return wait_until(lambda: (found := slurm.find_job(job)).has_ended and found, f"end of job {job}", log)
+def wait_for_end_of_job(job: str, log: Path) -> slurm.Job:
+    return wait_until(lambda: (found := slurm.find_job(job)).has_ended and found, f"the end of job {job}", log)
 
 
 def engine_of(run: Path) -> psutil.Process:
@@ -123,13 +122,11 @@ def test_a_run_goes_on_beyond_the_time_limit_of_its_job(place: Path, reference: 
     # the run is made to need more time than its job has, however fast the machine is
     wait_until(lambda: (run / "segments").is_dir() and list(run.glob("segments/*.h5")), "the first segment",
                place / "job.log")
-    engine = engine_of(run)
-    engine.suspend()
-    end = time.mktime(time.strptime(detail(job, "EndTime"), "%Y-%m-%dT%H:%M:%S"))
-    time.sleep(max(0.0, end - 40 - time.time()))
-    assert last_checkpoint(run) < 600000
-    engine.resume()
-    ended = wait_for_end(job, place / "job.log")
+    with held(engine_of(run)):
+        end = time.mktime(time.strptime(detail(job, "EndTime"), "%Y-%m-%dT%H:%M:%S"))
+        time.sleep(max(0.0, end - 40 - time.time()))
+        assert last_checkpoint(run) < 600000
+    ended = wait_for_end_of_job(job, place / "job.log")
     assert (ended.state, ended.exit_code) == ("COMPLETED", 0), (place / "job.log").read_text()
     assert int(detail(job, "Restarts")) >= 1
     assert differences(run, expected) == []
@@ -140,15 +137,14 @@ def test_a_cancelled_run_over_two_nodes_can_go_on(place: Path, reference: Callab
     over_two = ("--nodes=2", "--ntasks=2", "--ntasks-per-node=1", SCRIPTS / "run.sbatch")
     job = sbatch(*over_two, "middling.toml", "-o", run.name, cwd=place)
     wait_until(lambda: last_checkpoint(run) > 0, "the first checkpoint", place / "job.log")
-    engine = engine_of(run)
-    engine.suspend()    # lest it be done before the controller has heard of it
-    slurm.cancel(job)
-    engine.resume()
-    assert wait_for_end(job).state == "CANCELLED"
+    with held(engine_of(run)) as rank:    # lest it be done before it hears of that
+        slurm.cancel(job)
+        wait_for(lambda: is_asked_to_stop(rank), "the signal")
+    assert wait_for_end_of_job(job, place / "job.log").state == "CANCELLED"
     assert not (run / "run.h5").exists()
     assert 0 < last_checkpoint(run) < 100000
     again = sbatch(*over_two, run.name, cwd=place)
-    ended = wait_for_end(again, place / "job.log")
+    ended = wait_for_end_of_job(again, place / "job.log")
     assert (ended.state, ended.exit_code) == ("COMPLETED", 0), (place / "job.log").read_text()
     assert detail(again, "NodeList") == "n[1-2]"
     assert differences(run, reference("middling")) == []
@@ -160,7 +156,7 @@ def test_a_run_that_somebody_stops_is_not_requeued(place: Path) -> None:
                  cwd=place)
     wait_until(lambda: last_checkpoint(run) > 0, "the first checkpoint", place / "job.log")
     steelyard("stop", run.name, cwd=place)
-    ended = wait_for_end(job, place / "job.log")
+    ended = wait_for_end_of_job(job, place / "job.log")
     assert (ended.state, ended.exit_code) == ("FAILED", Outcome.STOPPED), (place / "job.log").read_text()
     assert detail(job, "Restarts") == "0"
 
@@ -177,7 +173,7 @@ def test_a_job_array_runs_the_members_of_a_sweep(place: Path, reference: Callabl
     (directory / "runs").mkdir(parents=True)
     (directory / "runs" / second.id).write_text("in the way")
     job = sbatch("--array=0-1", SCRIPTS / "array.sbatch", "array.toml", cwd=place)
-    tasks = {task: wait_for_end(f"{job}_{task}", place / "job.log") for task in (0, 1)}
+    tasks = {task: wait_for_end_of_job(f"{job}_{task}", place / "job.log") for task in (0, 1)}
     log = (place / "job.log").read_text()
     assert (tasks[0].state, tasks[0].exit_code) == ("COMPLETED", 0), log
     assert (tasks[1].state, tasks[1].exit_code) == ("FAILED", 2), log
@@ -192,7 +188,7 @@ def test_one_job_runs_a_sweep_on_its_nodes(place: Path, reference: Callable[[str
     directory = write_sweep(place / "ensemble.toml", "short.toml")
     first, second = read_sweep(place / "ensemble.toml").members
     job = sbatch("--nodes=2", "--ntasks-per-node=1", SCRIPTS / "ensemble.sbatch", "ensemble.toml", cwd=place)
-    ended = wait_for_end(job, place / "job.log")
+    ended = wait_for_end_of_job(job, place / "job.log")
     assert (ended.state, ended.exit_code) == ("COMPLETED", 0), (place / "job.log").read_text()
     assert differences(directory / "runs" / first.id, reference("short")) == []
     hosts = {json.loads((directory / "runs" / member.id / "status.json").read_text())["host"]
@@ -204,24 +200,24 @@ def test_one_job_runs_a_sweep_on_its_nodes(place: Path, reference: Callable[[str
 def test_a_sweep_in_jobs_survives_the_loss_of_one(place: Path, reference: Callable[[str], Path]) -> None:
     jobs = {"jobs": 1, "ranks": 2, "memory_gb": 0.5, "partition": "main", "setup": ["export SEEN='by the job'"]}
     directory = write_sweep(place / "in jobs.toml", "long.toml", slurm=jobs)
-    first, second = read_sweep(place / "in jobs.toml").members
+    runs = Runs(place / "in jobs.toml")
     with (place / "sweep.log").open("wb") as log:
         driver = subprocess.Popen([shutil.which("steelyard") or "", "sweep", "run", "in jobs.toml", "--on", "slurm"],
                                   cwd=place, stdout=log, stderr=log)
+    runs.drivers.append(driver)
     try:
-        runs = [directory / "runs" / member.id for member in (first, second)]
-        wait_until(lambda: driver.poll() is not None or all(last_checkpoint(run) > 0 for run in runs),
-                   "the first checkpoints", place / "sweep.log")
-        assert driver.poll() is None, (place / "sweep.log").read_text()
-        assert [path.stat().st_mode & 0o777 for path in directory.glob(".credentials*")] == [0o700]
-        (log_of_job,) = directory.glob("worker-*.log")
-        slurm.cancel(log_of_job.stem.removeprefix("worker-"))
+        with runs.one_held() as (_, rank):
+            assert [path.stat().st_mode & 0o777 for path in directory.glob(".credentials*")] == [0o700]
+            (log_of_job,) = directory.glob("worker-*.log")
+            slurm.cancel(log_of_job.stem.removeprefix("worker-"))
+            wait_for(lambda: is_asked_to_stop(rank), "the signal")
         assert driver.wait(PATIENCE_S) == 0, (place / "sweep.log").read_text()
     finally:
         driver.kill()
-    assert differences(runs[0], reference("long")) == []
-    assert (runs[1] / "run.h5").exists()
-    assert len(list(directory.glob("worker-*.log"))) == 2
+    first, second = map(runs.sweep.run_directory, runs.sweep.members)
+    assert differences(first, reference("long")) == []
+    assert (second / "run.h5").exists()
+    assert len(list(directory.glob("worker-*.log"))) >= 2
     assert not list(directory.glob(".credentials*"))
 
 
@@ -292,7 +288,7 @@ def test_a_launcher_of_the_batch_system(
         monkeypatch.setenv("SLURM_MPI_TYPE", "pmix")
         job = sbatch("--nodes=1", "--ntasks=2", SCRIPTS / "run.sbatch", "short.toml", "-o", "by srun", "--launcher",
                      "srun", cwd=place)
-        ended = wait_for_end(job, place / "job.log")
+        ended = wait_for_end_of_job(job, place / "job.log")
         assert (ended.state, ended.exit_code) == ("COMPLETED", 0), (place / "job.log").read_text()
     assert json.loads((place / f"by {launcher}" / "status.json").read_text())["ranks"] == 2
     assert differences(place / f"by {launcher}", reference("short")) == []
@@ -328,7 +324,7 @@ def test_a_busy_controller_is_waited_for(
             found = Thread(target=lambda: states.append(slurm.find_job(job).state), daemon=True)
             states: list[str] = []
             found.start()
-            wait_until(lambda: "SLURM is busy" in caplog.text, "the first complaint")
+            wait_for(lambda: "SLURM is busy" in caplog.text, "the first complaint")
             controller.resume()
             found.join(PATIENCE_S)
     finally:

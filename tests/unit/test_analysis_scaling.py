@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 from scipy import stats
 
-from analysis.confidence import Interval, block_error, bootstrap, common_mode_error, t_interval
+from analysis.confidence import Interval, block_error, bootstrap, common_mode_error, crossed_interval, t_interval
 from analysis.scaling import convexity, exponent, extrapolation, limit, local_exponents
 from analysis.style import save
 from analysis.trends import draw, trends
@@ -40,6 +40,27 @@ def test_t_interval_of_one_seed_has_no_limits_and_excludes_nothing() -> None:
     assert alone.value == 3.0
     assert np.isnan([alone.low, alone.high, alone.error]).all()
     assert not alone.excludes(99.0)
+
+
+def test_runs_that_share_their_seeds_are_fewer_than_they_look() -> None:
+    """Networks by inputs, each with an effect: intervals cover the mean, and those of independent runs do not."""
+    shape, draws = (5, 4), 1000
+    networks, inputs = RNG.standard_normal((draws, 5, 1)), RNG.standard_normal((draws, 1, 4))
+    values = networks + inputs + 0.5 * RNG.standard_normal((draws, *shape))
+    crossed = np.mean([not crossed_interval(runs).excludes(0.0) for runs in values])
+    independent = np.mean([not t_interval(runs).excludes(0.0) for runs in values])
+    assert crossed > 0.95 - 3 * np.sqrt(0.95 * 0.05 / draws)
+    assert independent < 0.8
+
+
+def test_seeds_of_one_kind_and_missing_runs() -> None:
+    values = RNG.standard_normal(6)
+    assert crossed_interval(values) == crossed_interval(values[:, None]) == crossed_interval([*values, np.nan])
+    assert crossed_interval(values) == t_interval(values)
+    assert np.isnan(crossed_interval([[1.0]]).error)
+    assert np.isnan(crossed_interval([np.nan]).value)
+    exact = crossed_interval(np.ones((2, 3)))
+    assert (exact.low, exact.high, exact.error) == (1.0, 1.0, 0.0)
 
 
 @pytest.mark.parametrize("values", [[], [1.0, np.nan], [np.inf, 1.0]])

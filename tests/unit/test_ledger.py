@@ -8,11 +8,13 @@ import os
 import resource
 import signal
 import time
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import pytest
 
 from orchestration.ledger import SILENT_S, Entry, Ledger, State
+from tests.processes import PATIENCE_S
 
 
 def finish(directory: Path, member: str) -> None:
@@ -39,22 +41,22 @@ def test_states_of_a_run(tmp_path: Path) -> None:
     assert ledger.read("a").state == State.PENDING
 
 
-def _race(directory: Path, start: float, won: multiprocessing.Queue[int]) -> None:
+def _race(directory: Path, start: Barrier, won: multiprocessing.Queue[int]) -> None:
     ledger = Ledger(directory)
-    while time.time() < start:
-        pass
+    start.wait(PATIENCE_S)
     won.put(sum(ledger.claim(f"{k}", after=0) is not None for k in range(200)))
 
 
 def test_a_claim_succeeds_once_whoever_tries(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
     won: multiprocessing.Queue[int] = context.Queue()
-    racers = [context.Process(target=_race, args=(tmp_path, time.time() + 0.2, won)) for _ in range(4)]
+    start = context.Barrier(4)
+    racers = [context.Process(target=_race, args=(tmp_path, start, won)) for _ in range(4)]
     for racer in racers:
         racer.start()
-    assert sum(won.get(timeout=600) for _ in racers) == 200
+    assert sum(won.get(timeout=PATIENCE_S) for _ in racers) == 200
     for racer in racers:
-        racer.join(600)
+        racer.join(PATIENCE_S)
 
 
 def test_a_late_claim_fails(tmp_path: Path) -> None:
@@ -82,7 +84,7 @@ def test_the_run_of_a_killed_process_is_stopped(tmp_path: Path) -> None:
     claimed = context.Event()
     process = context.Process(target=_claim_and_wait, args=(tmp_path, claimed))
     process.start()
-    assert claimed.wait(600)
+    assert claimed.wait(PATIENCE_S)
     ledger = Ledger(tmp_path)
     assert ledger.read("a").state == State.RUNNING
     assert process.pid is not None
@@ -91,7 +93,7 @@ def test_the_run_of_a_killed_process_is_stopped(tmp_path: Path) -> None:
     entry = ledger.read("a")    # of a zombie, which nobody may ever wait for
     assert (entry.state, entry.attempt) == (State.STOPPED, 1)
     assert f"its process {process.pid}" in entry.reason
-    process.join(600)
+    process.join(PATIENCE_S)
     assert ledger.read("a") == entry
 
 

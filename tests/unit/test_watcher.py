@@ -21,19 +21,9 @@ from mpi_engine.network.ranks import Ranks
 from mpi_engine.run.directory import RunDirectory
 from mpi_engine.run.walltime import WallTime, parse_duration
 from mpi_engine.run.watcher import CHECKPOINT, SIGNALS, STOP, STOP_FILE, Watcher
-
-PATIENCE_S = 600.0
+from tests.processes import PATIENCE_S, wait_for
 
 Table = dict[str, Any]
-
-
-def reached(condition: Callable[[], bool]) -> bool:
-    """Wait until something is so."""
-    end = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return True
 
 
 @pytest.fixture
@@ -62,7 +52,7 @@ def test_a_signal_while_building_waits_for_the_simulation(number: int, simulatio
     before = signal.getsignal(number)
     with Watcher(None, Ranks()) as watcher:
         os.kill(os.getpid(), number)
-        assert reached(lambda: watcher.why_to_stop() is not None)
+        wait_for(lambda: watcher.why_to_stop() is not None)
         assert watcher.why_to_stop() == f"{signal.Signals(number).name} to rank 0"
         watcher.enter("compiling", simulation)
         assert simulation.exchange.status[0] == STOP
@@ -79,21 +69,24 @@ def test_signals_that_were_kept_waiting_are_so_again() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def test_signals_that_come_together_are_one_request(simulation: SimpleNamespace) -> None:
+def test_signals_that_come_together_are_one_request(
+    simulation: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mpi_engine.run.watcher._ONE_REQUEST_S", PATIENCE_S)    # however late the watcher reads them
     with Watcher(None, Ranks()) as watcher:
         watcher.enter("running", simulation)
         held = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         for number in (signal.SIGTERM, signal.SIGUSR1):     # the latter would end this process, were it another request
             signal.pthread_kill(threading.get_ident(), number)
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
-        assert reached(lambda: simulation.exchange.status[0] == STOP)
+        wait_for(lambda: simulation.exchange.status[0] & STOP)
 
 
 def test_a_signal_while_finishing_lets_it_finish(simulation: SimpleNamespace) -> None:
     with Watcher(None, Ranks()) as watcher:
         watcher.enter("finishing", simulation)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert reached(lambda: watcher._first_signal_at is not None)
+        wait_for(lambda: watcher._first_signal_at is not None)
         assert watcher.why_to_stop() is None
 
 
@@ -102,21 +95,23 @@ def test_a_file_in_the_directory_asks_for_a_stop(simulation: SimpleNamespace, di
         watcher.enter("running", simulation)
         request = directory.path / STOP_FILE
         request.touch()
-        assert reached(lambda: bool(simulation.exchange.status[0] & STOP))
+        wait_for(lambda: bool(simulation.exchange.status[0] & STOP))
         assert watcher.why_to_stop() == "steelyard stop"
         assert not request.exists()
 
 
 def test_checkpoints_are_asked_for_by_the_clock(simulation: SimpleNamespace) -> None:
     with Watcher(None, Ranks()) as watcher:
-        watcher.enter("running", simulation)
+        watcher.enter("compiling", simulation)
         for _ in range(2):
-            assert reached(lambda: simulation.exchange.status[0] == CHECKPOINT)
-            watcher.enter("checkpointing")
             watcher.enter("running")
+            wait_for(lambda: simulation.exchange.status[0] == CHECKPOINT)
+            watcher.enter("checkpointing")
+            watcher.enter("writing")
             assert simulation.exchange.status[0] == 0
+        watcher.enter("running")
         os.kill(os.getpid(), signal.SIGTERM)
-        assert reached(lambda: simulation.exchange.status[0] == STOP | CHECKPOINT)
+        wait_for(lambda: simulation.exchange.status[0] == STOP | CHECKPOINT)
         watcher.enter("checkpointing")
         watcher.enter("stopped")
         assert simulation.exchange.status[0] == STOP
@@ -125,7 +120,7 @@ def test_checkpoints_are_asked_for_by_the_clock(simulation: SimpleNamespace) -> 
 def test_the_time_limit_asks_for_a_stop(simulation: SimpleNamespace, directory: RunDirectory) -> None:
     with Watcher(directory, Ranks(), WallTime(time.time() + 2.0, reserve_s=1.0)) as watcher:
         watcher.enter("running", simulation)
-        assert reached(lambda: bool(simulation.exchange.status[0] & STOP))
+        wait_for(lambda: bool(simulation.exchange.status[0] & STOP))
         assert "time limit" in (watcher.why_to_stop() or "")
 
 
@@ -136,7 +131,7 @@ def test_a_stall_is_told_once_with_stacks(
     with Watcher(None, Ranks(), watchdog_s=0.6) as watcher:
         watcher.enter("running", simulation)
         for stall in (1, 2):
-            assert reached(lambda stalls=stall: len(caplog.messages) == stalls)     # type: ignore[misc]
+            wait_for(lambda stalls=stall: len(caplog.messages) == stalls)     # type: ignore[misc]
             time.sleep(3.0)     # several heartbeats more
             assert len(caplog.messages) == stall
             simulation.progress[0] += 1

@@ -1,4 +1,4 @@
-"""The launcher: what ranks inherit, and that they stop, end and die with the command."""
+"""An engine: what its ranks inherit, and that they stop, end and die with the command."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestration.launcher import Engine, count_cores, engine_environment, find_mpirun
-
-PATIENCE_S = 900
+from orchestration.engine import Engine, count_cores, engine_environment, find_mpirun
+from tests.processes import PATIENCE_S, wait_for, wait_for_end
 
 # A rank that says who it is, and stops at SIGUSR1 (and at SIGTERM, unless it is stubborn).
 RANK = """
@@ -35,7 +34,7 @@ sys.exit(75)
 # A command that starts such ranks, waits for them, and tells how often it has asked them to stop.
 COMMAND = """
 import sys
-from orchestration.launcher import Engine, forwarded_signals
+from orchestration.engine import Engine, forwarded_signals
 told = 0
 with Engine(sys.argv[2:], int(sys.argv[1]), sys.stderr) as engine, forwarded_signals(engine):
     while (code := engine.wait(0.05)) is None:
@@ -91,7 +90,7 @@ def test_ranks_inside_ranks(mpirun: Callable[..., subprocess.CompletedProcess[st
     world = "from mpi4py import MPI; raise SystemExit(MPI.COMM_WORLD.size)"
     start = f"""
 import sys
-from orchestration.launcher import Engine, find_mpirun
+from orchestration.engine import Engine, find_mpirun
 with Engine([str(find_mpirun()), "-n", "3", sys.executable, "-c", "{world}"], 3) as engine:
     sys.exit(engine.wait({PATIENCE_S}))
 """
@@ -99,12 +98,18 @@ with Engine([str(find_mpirun()), "-n", "3", sys.executable, "-c", "{world}"], 3)
     assert done.returncode == 3, done.stderr
 
 
-Started = tuple[subprocess.Popen[bytes], list[int]]
+Started = tuple[subprocess.Popen[bytes], list[psutil.Process]]
+
+
+def ranks_in(directory: Path, number: int) -> list[psutil.Process]:
+    """Wait until so many ranks have said who they are."""
+    found = wait_for(lambda: len(names := [path.name for path in directory.iterdir()]) == number and names, "the ranks")
+    return [psutil.Process(int(name.split("-")[1])) for name in found]
 
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
-    """Start a command with real ranks; give its process, and the ranks' process ids once they run."""
+    """Start a command with real ranks; give its process, and those of the ranks once they run."""
     started: list[Started] = []
 
     def run(ranks: int, *words: str) -> Started:
@@ -114,80 +119,67 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Started]]:
             [sys.executable, "-c", COMMAND, str(ranks), *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
         started.append((process, []))
-        waited_until = time.monotonic() + PATIENCE_S
-        while len(found := list(tmp_path.iterdir())) < ranks:
-            assert time.monotonic() < waited_until, "the ranks did not start"
-            time.sleep(0.02)
-        started[-1][1].extend(int(path.name.split("-")[1]) for path in found)
+        started[-1][1].extend(ranks_in(tmp_path, ranks))
         return started[-1]
 
     yield run
     for process, ranks in started:
-        for pid in (process.pid, *ranks):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        process.kill()
+        for rank in ranks:
+            with suppress(psutil.NoSuchProcess):
+                rank.kill()
         process.wait()
-
-
-def gone(pids: list[int]) -> bool:
-    """Wait for the end of processes; whether it has come."""
-    end = time.monotonic() + PATIENCE_S
-    while living := [pid for pid in pids if psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie"]:
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return not living
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_one_signal_lets_the_ranks_stop_by_themselves(ranks: int, number: int, start: Callable[..., Started]) -> None:
-    process, pids = start(ranks)
+    process, running = start(ranks)
     process.send_signal(number)
     assert process.wait(PATIENCE_S) == 75
-    assert gone(pids)
+    wait_for_end(running)
 
 
 def test_the_second_signal_ends_ranks_that_do_not_stop(start: Callable[..., Started]) -> None:
-    process, pids = start(2, "stubborn")
+    process, running = start(2, "stubborn")
     process.send_signal(signal.SIGINT)
     assert process.stdout.readline() == b"1\n"
     time.sleep(0.5)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE_S) not in (0, 75)
-    assert gone(pids)
+    wait_for_end(running)
 
 
 def test_the_third_signal_kills(start: Callable[..., Started]) -> None:
-    process, pids = start(1, "stubborn")
+    process, running = start(1, "stubborn")
     for number in (b"1\n", b"2\n"):
         process.send_signal(signal.SIGINT)
         assert process.stdout.readline() == number
     process.send_signal(signal.SIGINT)
     assert process.wait(PATIENCE_S) == 128 + signal.SIGKILL
-    assert gone(pids)
+    wait_for_end(running)
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_ranks_die_with_a_killed_command(ranks: int, start: Callable[..., Started]) -> None:
-    process, pids = start(ranks, *(["stubborn"] if ranks > 1 else []))
+    process, running = start(ranks, *(["stubborn"] if ranks > 1 else []))
     process.kill()
-    assert gone(pids)
+    wait_for_end(running)
 
 
 def test_ranks_die_with_a_killed_mpirun(start: Callable[..., Started]) -> None:
-    process, pids = start(2, "stubborn")
+    process, running = start(2, "stubborn")
     [launcher] = psutil.Process(process.pid).children()
     launcher.kill()
     assert process.wait(PATIENCE_S) == 128 + signal.SIGKILL
-    assert gone(pids)
+    wait_for_end(running)
 
 
 def test_an_exception_leaves_no_ranks_behind(tmp_path: Path) -> None:
     command = [str(find_mpirun()), "-n", "2", sys.executable, "-c", RANK, str(tmp_path), "stubborn"]
+    started: list[psutil.Process] = []
     with pytest.raises(RuntimeError, match="of the test"), Engine(command, 2):
-        while len(list(tmp_path.iterdir())) < 2:
-            time.sleep(0.02)
+        started += ranks_in(tmp_path, 2)
         raise RuntimeError("of the test")
-    assert gone([int(path.name.split("-")[1]) for path in tmp_path.iterdir()])
+    wait_for_end(started)
