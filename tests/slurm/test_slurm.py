@@ -18,12 +18,15 @@ import psutil
 import pytest
 import tomli_w
 
+from analysis.confidence import Interval
+from analysis.studies.study import Bounds, Claim, Parts, Study
 from mpi_engine.output.checkpoints import last_checkpoint
 from mpi_engine.output.difference import differences
 from orchestration import slurm
 from orchestration.cluster import open_client
 from orchestration.engine import Outcome
 from orchestration.ledger import Ledger, State
+from orchestration.study import run_study
 from orchestration.sweep import read_sweep
 from tests.dask.runs import Runs
 from tests.processes import PATIENCE_S, held, is_asked_to_stop, wait_for, wait_for_end
@@ -219,6 +222,23 @@ def test_a_sweep_in_jobs_survives_the_loss_of_one(place: Path, reference: Callab
     assert (second / "run.h5").exists()
     assert len(list(directory.glob("worker-*.log"))) >= 2
     assert not list(directory.glob(".credentials*"))
+
+
+def both_are_done(parts: Parts) -> Iterator[Claim]:
+    """Both runs of the part have a file."""
+    finished = float(sum(run.finished for run in parts["only"].runs.values()))
+    yield Claim("Runs", "finished", "one a seed", Bounds(2.0, 2.0), Interval(finished, finished, finished, 0.0))
+
+
+def test_a_study_runs_in_jobs(place: Path) -> None:
+    jobs = {"jobs": 1, "ranks": 2, "memory_gb": 0.5}
+    part = {"experiment": "short.toml", "slurm": jobs, "quick": {"seeds": 2}}
+    (place / "study.toml").write_text(tomli_w.dumps({"only": part}))
+    study = Study("In jobs", "Nobody (2026)", (both_are_done,), ())
+    assert run_study(study, place / "study.toml", place / "studied", "this test", on="slurm") == 0
+    assert (place / "studied" / "report.html").exists()
+    assert list((place / "studied").glob("worker-*.log"))
+    assert not list((place / "studied").rglob(".credentials*"))
 
 
 @pytest.mark.science
