@@ -1,17 +1,19 @@
 """Drawing of in-degrees: for each target a number of distinct sources, from a stream of its own.
 
 Every target is drawn twice, to count and to fill, so that construction needs hardly more memory than the result.
+Targets are drawn one after the other, but rows belong to sources: a synapse waits in a bucket, with those of sources
+nearby, until the bucket is full and its rows come into the cache to take them all.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import kernel
+from mpi_engine.compiled import kernel, part
 from mpi_engine.experiment import Experiment
 from mpi_engine.network.drawing import Candidates, Integers
 from mpi_engine.network.rows import Rows, blocks_of, starts_dtype
@@ -22,6 +24,33 @@ BUFFER = 2**16
 
 _COUNTERS = 64
 """Of the random stream, drawn at once: two numbers each."""
+
+_BAND_BYTES = 2**19
+"""Of the rows that a bucket is for: they stay in the cache while it is emptied."""
+
+_SHARE = 8
+"""Buckets take one part of so many of the memory of rows, if these are long."""
+
+_SHORTEST = 64
+"""Synapses in a bucket, at least."""
+
+
+class Buckets(NamedTuple):
+    """Synapses that wait for their rows, for compiled code.
+
+    Parameters
+    ----------
+    waiting : ndarray of uint32, shape (n_buckets, capacity)
+        The piece within the bucket's band of pieces, and in the lower half the target as in `Rows.targets`.
+    counts : ndarray of int64, shape (n_buckets,)
+        How many wait in each.
+    shift : int
+        A band has 2^shift pieces, at most 2^16.
+    """
+
+    waiting: NDArray[np.uint32]
+    counts: NDArray[np.int64]
+    shift: int
 
 
 def draw_distinct(experiment: Experiment, projection: str, candidates: Candidates, first: int, n_local: int) -> Rows:
@@ -43,10 +72,22 @@ def draw_distinct(experiment: Experiment, projection: str, candidates: Candidate
         _count(ids - first, sources, ends, starts, layout)
     np.cumsum(starts, out=starts)
     rows = Rows(starts, np.empty(starts[-1], np.uint16), layout)
+    buckets = _make_buckets(rows)
     for ids, sources, ends in _draw_sources(experiment, projection, candidates):
-        _fill(ids - first, sources, ends, rows)
+        _fill(ids - first, sources, ends, buckets, rows)
+    _empty_all(buckets, rows)
     _rewind(starts)
     return rows
+
+
+def _make_buckets(rows: Rows) -> Buckets:
+    """Make a bucket for each band of pieces that fits in the cache."""
+    n_pieces = rows.starts.size - 1
+    per_band = n_pieces * _BAND_BYTES // max(rows.targets.nbytes, 1)
+    shift = int(np.clip(per_band, 1, 2**16)).bit_length() - 1
+    n = (n_pieces >> shift) + 1
+    capacity = max(_SHORTEST, rows.targets.nbytes // (4 * _SHARE * n))
+    return Buckets(np.empty((n, capacity), np.uint32), np.zeros(n, np.int64), shift)
 
 
 def _draw_sources(
@@ -70,7 +111,8 @@ def _draw_sources(
     first, last = (ids[0], ids[-1] + 1) if ids.size else (0, 0)
     drawn = draw_values(in_degree, degree_key, first, last - first)[ids - first]
     degrees = np.clip(np.rint(drawn), 0, n_sources - (candidates.own < n_sources)).astype(np.int64)
-    taken, words = np.zeros(n_sources, np.uint8), np.empty((4, _COUNTERS), np.uint32)
+    n_counters = min(_COUNTERS, int(degrees.max(initial=0)) // 2 + 1)
+    taken, words = np.zeros(n_sources, np.uint8), np.empty((4, n_counters), np.uint32)
     sources, ends = np.empty(max(BUFFER, n_sources), np.int32), np.empty_like(ids)
     done = 0
     while True:
@@ -96,30 +138,51 @@ def _draw_some(
 
     By Floyd's algorithm; `taken` says which sources the target has, and is zero between targets.
     """
-    filled, n_counters = 0, words.shape[1]
+    filled = 0
+    are_all = candidates.sources[-1] == candidates.sources.size - 1
     for i in range(begin, candidates.targets.size):
         target, self, k = candidates.targets[i], candidates.own[i], degrees[i]
         n = candidates.sources.size - (self < candidates.sources.size)
         if filled + k > sources.size:
             return i - begin
+        chosen = sources[filled : filled + k]
+        _draw_alike(key, target, n - k, words, chosen)
         for number in range(k):
-            counter, half = number // 2, number % 2
-            if counter % n_counters == 0 and half == 0:
-                fill_words(key, target, 0, counter, words)
-            u = uniform53(words[2 * half, counter % n_counters], words[2 * half + 1, counter % n_counters])
-            highest = n - k + number
-            source = min(int(u * (highest + 1)), highest)
-            if taken[source]:
-                source = highest
-            taken[source] = 1
-            sources[filled + number] = source
-        for place in range(filled, filled + k):
-            source = sources[place]
-            taken[source] = 0
-            sources[place] = candidates.sources[source + (source >= self)]
+            if taken[chosen[number]]:
+                chosen[number] = n - k + number
+            taken[chosen[number]] = 1
+        for number in range(k):
+            taken[chosen[number]] = 0
+        if self < candidates.sources.size:
+            for number in range(k):
+                chosen[number] += chosen[number] >= self
+        if not are_all:
+            for number in range(k):
+                chosen[number] = candidates.sources[chosen[number]]
         filled += k
         ends[i - begin] = filled
     return candidates.targets.size - begin
+
+
+@part
+def _draw_alike(key: Key, target: int, lowest: int, words: NDArray[np.uint32], numbers: NDArray[np.int32]) -> None:
+    """Draw numbers, the k-th from 0 to lowest + k, all of them alike."""
+    n_counters, (a, b, c, d) = words.shape[1], (words[0], words[1], words[2], words[3])
+    for begin in range(0, numbers.size, 2 * n_counters):
+        fill_words(key, target, 0, begin // 2, words)
+        some, highest = numbers[begin : begin + 2 * n_counters], lowest + begin
+        for i in range(some.size // 2):
+            some[2 * i] = _below(uniform53(a[i], b[i]), highest + 2 * i)
+            some[2 * i + 1] = _below(uniform53(c[i], d[i]), highest + 2 * i + 1)
+        if some.size % 2:
+            last = some.size - 1
+            some[last] = _below(uniform53(a[last // 2], b[last // 2]), highest + last)
+
+
+@part
+def _below(u: float, highest: int) -> int:
+    """Turn a number in (0, 1) into one from 0 to a highest."""
+    return min(int(u * (highest + 1)), highest)
 
 
 @kernel
@@ -134,17 +197,39 @@ def _count(local: Integers, sources: NDArray[np.int32], ends: Integers, starts: 
 
 
 @kernel
-def _fill(local: Integers, sources: NDArray[np.int32], ends: Integers, rows: Rows) -> None:
-    """Append targets to the pieces of rows; each one's start moves on to where the next target goes."""
+def _fill(local: Integers, sources: NDArray[np.int32], ends: Integers, buckets: Buckets, rows: Rows) -> None:
+    """Put synapses into buckets, and empty those that are full."""
+    counts, waiting, shift = buckets.counts, buckets.waiting, np.uint32(buckets.shift)
+    n_blocks, per_block, within = rows.blocks[0], rows.blocks[1], np.uint32((1 << buckets.shift) - 1)
     begin = 0
     for i in range(ends.size):
-        block = local[i] // rows.blocks[1]
-        target = local[i] - block * rows.blocks[1]
-        for k in range(begin, ends[i]):
-            place = sources[k] * rows.blocks[0] + block
-            rows.targets[rows.starts[place]] = target
-            rows.starts[place] += 1
+        block = local[i] // per_block
+        target = np.uint32(local[i] - block * per_block)
+        for source in sources[begin : ends[i]]:
+            piece = np.uint32(source * n_blocks + block)
+            band = int(piece >> shift)
+            if counts[band] == waiting.shape[1]:
+                _empty(buckets, band, rows)
+            waiting[band, counts[band]] = (piece & within) << np.uint32(16) | target
+            counts[band] += 1
         begin = ends[i]
+
+
+@kernel
+def _empty_all(buckets: Buckets, rows: Rows) -> None:
+    for band in range(buckets.counts.size):
+        _empty(buckets, band, rows)
+
+
+@part
+def _empty(buckets: Buckets, band: int, rows: Rows) -> None:
+    """Append a bucket's targets to the pieces of rows; each one's start moves on to where the next target goes."""
+    starts = rows.starts[band << buckets.shift :]
+    for synapse in buckets.waiting[band, : buckets.counts[band]]:
+        piece = synapse >> np.uint32(16)
+        rows.targets[starts[piece]] = synapse & np.uint32(2**16 - 1)
+        starts[piece] += 1
+    buckets.counts[band] = 0
 
 
 @kernel

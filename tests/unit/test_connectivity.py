@@ -202,6 +202,8 @@ def test_nothing_depends_on_cuts_blocks_or_the_buffer(way: dict[str, Any], monke
     assert np.all((whole["weights"] > 0) == whole["connected"])
     for module in (connectivity, distinct):
         monkeypatch.setattr(module, "BUFFER", 100)
+    monkeypatch.setattr(distinct, "_BAND_BYTES", 1000)
+    monkeypatch.setattr(distinct, "_SHORTEST", 3)
     monkeypatch.setattr(drawing, "_with_room", int)
     for block, cuts in ((2**16, [0, N]), (100, [0, N]), (299, [0, 300, N]), (7, [0, 0, 1, 1, 222, 599, N])):
         monkeypatch.setattr(rows, "BLOCK", block)
