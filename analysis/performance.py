@@ -1,43 +1,35 @@
-r"""How the program itself scales: measured time splits, a model of computation and communication, and its predictions.
+r"""How the program itself scales: the work of a network, what each unit of it costs, and the time that follows.
 
-The time of a part of a step on P ranks is :math:`a\,w/P + b\,s`: work w that ranks divide, and work s that each rank
-does for the whole network. What is divided are neurons (integrate, record), input spikes (stimulus) and arrivals at
-synapses (deliver, learn); what is not are steps, and the rows of all spikes, of which every rank walks its own part.
-The exchange costs a latency for each doubling of P, the bytes of all ranks' messages, and the unpacking of them.
+A rank's time is the sum over kinds of work of amount x cost. Some work ranks divide: neurons, arrivals at synapses,
+postsynaptic spikes that are replayed. Some each does for the whole network: it walks its piece of the row of every
+spike, takes every step, and receives every message. A unit's cost depends on what else a rank keeps in its caches, and
+is measured for several sizes, in networks made for that: see `analysis.performance_costs`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 from math import ceil, log2, sqrt
 
-import numpy as np
-from scipy.optimize import nnls
-
+from analysis.performance_costs import BANDWIDTH, UNITS, UNPACK_S, Cost
+from mpi_engine.dynamics.learning import Learning
 from mpi_engine.experiment import CodingExperiment, Experiment, Poisson
+from mpi_engine.network.adjacency import is_dense
 from mpi_engine.network.exchange import FIRST_ROUND_WORDS
+from mpi_engine.network.rows import blocks_of
 from mpi_engine.output.reader import RunError, RunReader
 from mpi_engine.run.footprint import Footprint
 
-DIVIDED = {
-    "stimulus": ("input spike", "step"), "integrate": ("neuron-step", "step"), "deliver": ("arrival", "row"),
-    "learn": ("plastic arrival", "plastic row"), "record": ("neuron-step", "step"), "write": ("neuron-step", "step"),
-    "other": ("neuron-step", "step"),
-}
-"""Parts of a step: what of their work ranks divide, and what each does. No checkpoints: these follow a clock."""
-
-BANDWIDTH = 2e9
-"""Bytes that reach a rank in a second, its share of a node's network and memory."""
-
-UNPACK_S = 2e-9
-"""Time to look at one population's part of one rank's message [s]."""
+ROWS = ("piece", "plastic piece")
+"""What each rank walks of the row of every spike."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What there is to do in a biological second, by all ranks together.
+    """What there is to do in a biological second.
 
     Parameters
     ----------
@@ -45,16 +37,10 @@ class Work:
         The network.
     rates_hz : mapping of str to float
         Rates of its populations and inputs [Hz].
-    amounts : dict of str to float
-        By name, see `DIVIDED`: input spikes, neuron-steps, arrivals and rows, static and plastic, and steps.
-    synapses : float
-        In the network.
     """
 
     experiment: Experiment
     rates_hz: Mapping[str, float]
-    amounts: dict[str, float]
-    synapses: float
 
     @property
     def neurons(self) -> int:
@@ -62,14 +48,74 @@ class Work:
         return self.experiment.n_neurons
 
     @property
+    def synapses(self) -> float:
+        """In the network, as expected."""
+        e = self.experiment
+        return sum(e.expected_in_degree(name)[0] * e.sizes[p.target] for name, p in e.projections.items())
+
+    @property
     def populations(self) -> int:
         """Populations and inputs."""
         return len(self.experiment.sizes)
 
     @property
+    def steps(self) -> float:
+        """Time steps."""
+        return 1e3 / self.experiment.run.dt_ms
+
+    @property
     def spikes(self) -> float:
         """Of populations and inputs."""
-        return sum(self.rates_hz[name] * size for name, size in self.experiment.sizes.items())
+        return sum(map(self._spikes, self.experiment.sizes))
+
+    def on(self, ranks: int) -> dict[str, float]:
+        """Count what one of so many ranks does, by unit: see `UNITS`."""
+        amounts: dict[str, float] = defaultdict(float, {"step": self.steps, "spike": self.spikes})
+        for unit, amount in (*self._of_neurons(), *self._of_learning()):
+            amounts[unit] += amount / ranks
+        e = self.experiment
+        for name, p in e.projections.items():
+            n_local = ceil(e.sizes[p.target] / ranks)
+            arrivals = e.expected_in_degree(name)[0] * e.sizes[p.target] / e.sizes[p.source] * self._spikes(p.source)
+            if is_dense(e, name):
+                amounts["piece"] += self._spikes(p.source)
+                amounts["pair"] += self._spikes(p.source) * n_local
+            else:
+                kind = "plastic " if p.rules else ""
+                amounts[f"{kind}piece"] += self._spikes(p.source) * int(blocks_of(n_local)[0])
+                amounts[f"{kind}arrival"] += arrivals / ranks
+        return amounts
+
+    def bytes_on(self, ranks: int) -> tuple[float, float]:
+        """Bytes of one of so many ranks' neurons, and of its synapses."""
+        memory = Footprint(self.experiment, ranks, self.rates_hz).memory()
+        return memory["neurons"], memory["synapses"]
+
+    def _spikes(self, name: str) -> float:
+        return self.rates_hz[name] * self.experiment.sizes[name]
+
+    def _of_neurons(self) -> Iterator[tuple[str, float]]:
+        """Work at neurons, by all ranks together."""
+        e, recording = self.experiment, self.experiment.recording
+        for population in e.populations.values():
+            yield f"{e.neurons[population.neuron].model} update", population.size * self.steps
+        samples = e.n_neurons * 1e3 / recording.sample_ms
+        yield "sample", samples * (recording.rates is not None)
+        yield "statistics sample", samples * (recording.statistics is not None)
+        yield "input spike", sum(map(self._spikes, e.trains))
+
+    def _of_learning(self) -> Iterator[tuple[str, float]]:
+        """Work of plasticity apart from the rows of spikes, by all ranks together."""
+        e, learning = self.experiment, Learning(self.experiment)
+        for trace in learning.postsynaptic:
+            yield "trace update", e.sizes[trace.population] * self.steps
+        for target in {p.target for p in e.plastic.values()}:
+            yield "noted spike", self._spikes(target) * (1 + len(learning.sampled[target]))
+        for name, p in e.plastic.items():
+            synapses = e.expected_in_degree(name)[0] * e.sizes[p.target]
+            yield "replay", synapses * self.rates_hz[p.target] * (self.rates_hz[p.source] > 0)
+            if e.recording.weights:
+                yield "recorded weight", synapses * 1e3 / e.recording.weights.interval_ms
 
 
 @dataclass(frozen=True)
@@ -83,7 +129,7 @@ class Timing:
     ranks : int
         P.
     seconds : dict of str to float
-        Mean over ranks, by part; "exchange" holds the waiting too.
+        Mean over ranks, by part; "exchange" holds the waiting too. Without what goes to disk.
     work : Work
         See there.
     peak_memory_mb : float
@@ -101,40 +147,6 @@ class Timing:
     def total(self) -> float:
         """Wall seconds a biological second."""
         return sum(self.seconds.values())
-
-
-@dataclass(frozen=True)
-class Cost:
-    """The model: seconds for each unit of work, by part.
-
-    Parameters
-    ----------
-    divided, everywhere : dict of str to float
-        By part, for a unit of what ranks divide, and of what each does [s].
-    latency_s : float
-        Of a level of the exchange, with the wait for others [s].
-    """
-
-    divided: dict[str, float]
-    everywhere: dict[str, float]
-    latency_s: float
-
-
-def work_of(experiment: Experiment, rates_hz: Mapping[str, float]) -> Work:
-    """Count the work of a network at given rates [Hz] of its populations and inputs."""
-    e, steps = experiment, 1e3 / experiment.run.dt_ms
-    spikes = {name: rates_hz[name] * size for name, size in e.sizes.items()}
-    amounts = dict.fromkeys(("arrival", "row", "plastic arrival", "plastic row"), 0.0)
-    synapses = 0.0
-    for name, p in e.projections.items():
-        kind = "plastic " if name in e.plastic else ""
-        number = e.expected_in_degree(name)[0] * e.sizes[p.target]
-        amounts[f"{kind}arrival"] += number / e.sizes[p.source] * spikes[p.source]
-        amounts[f"{kind}row"] += spikes[p.source]
-        synapses += number
-    amounts["neuron-step"], amounts["step"] = e.n_neurons * steps, steps
-    amounts["input spike"] = sum(spikes[name] for name in e.trains)
-    return Work(e, rates_hz, amounts, synapses)
 
 
 def measured_rates_hz(run: RunReader) -> dict[str, float]:
@@ -157,40 +169,11 @@ def timing_of(run: RunReader) -> Timing:
     if isinstance(run.experiment, CodingExperiment):
         raise RunError(f"{run.path}: is of a coding network, which this model does not know; name another")
     split = run.time_split()
-    seconds = {name: 1e3 * float(of_ranks.mean()) / split.simulated_ms for name, of_ranks in split.seconds.items()}
-    seconds.pop("checkpoint", None)
-    work = work_of(run.experiment, measured_rates_hz(run))
+    seconds = {name: 1e3 * float(of_ranks.mean()) / split.simulated_ms for name, of_ranks in split.seconds.items()
+               if name in (*UNITS, "exchange")}
+    work = Work(run.experiment, measured_rates_hz(run))
     name, network = run.directory.name, run.experiment.hash
     return Timing(name, network, split.n_ranks, seconds, work, float(split.peak_memory_mb.max()))
-
-
-def fit(timings: Sequence[Timing]) -> Cost:
-    """Fit the model to runs, by least squares of relative errors with costs that are not negative.
-
-    Parameters
-    ----------
-    timings : sequence of Timing
-        Of runs on at least two different numbers of ranks.
-
-    Raises
-    ------
-    RunError
-        If all ran on the same number of ranks: what they divide cannot be told from what each does.
-    """
-    if len({timing.ranks for timing in timings}) < 2:
-        told = f"{', '.join(timing.name for timing in timings)}: on {timings[0].ranks} ranks only"
-        raise RunError(f"{told}; add a run of the same experiment on another number of ranks")
-    divided, everywhere = {}, {}
-    for part, (shared, own) in DIVIDED.items():
-        timed = [t for t in timings if t.seconds.get(part, 0.0) > 0]
-        table = [[t.work.amounts[shared] / t.ranks / t.seconds[part], t.work.amounts[own] / t.seconds[part]]
-                 for t in timed]
-        scale = np.max(table, axis=0, initial=1e-300) if table else np.ones(2)
-        costs = nnls(np.array(table) / scale, np.ones(len(timed)))[0] / scale if table else np.zeros(2)
-        divided[part], everywhere[part] = costs.tolist()
-    levels = [(t.seconds["exchange"] - _volume_s(t.work, t.ranks)) / t.work.amounts["step"] / _levels(t.work, t.ranks)
-              for t in timings if t.ranks > 1]
-    return Cost(divided, everywhere, max(float(np.mean(levels)), 0.0))
 
 
 def predict(cost: Cost, work: Work, ranks: int) -> dict[str, float]:
@@ -199,15 +182,25 @@ def predict(cost: Cost, work: Work, ranks: int) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        The parts of `DIVIDED`; "rows", "steps": what each rank does of them for the whole network, taken out of these;
+        The parts of `UNITS`; "rows", "steps": what each rank does of them for the whole network, taken out of these;
         "latency" and "volume" of the exchange.
+
+    Raises
+    ------
+    RunError
+        If the network has neurons of a model that was not measured.
     """
-    seconds = {part: cost.divided[part] * work.amounts[shared] / ranks for part, (shared, _) in DIVIDED.items()}
-    undivided = {part: cost.everywhere[part] * work.amounts[own] for part, (_, own) in DIVIDED.items()}
-    seconds["rows"] = undivided["deliver"] + undivided["learn"]
-    seconds["steps"] = sum(undivided.values()) - seconds["rows"]
-    seconds["latency"] = _levels(work, ranks) * cost.latency_s * work.amounts["step"]
-    seconds["volume"] = _volume_s(work, ranks) if ranks > 1 else 0.0
+    amounts, seconds = work.on(ranks), dict.fromkeys((*UNITS, "rows", "steps"), 0.0)
+    costs = cost.units(ranks, *work.bytes_on(ranks))
+    if unknown := [unit for unit in amounts if amounts[unit] and unit not in costs and unit != "step"]:
+        raise RunError(f"{', '.join(unknown)}: was not measured; predict a network of lif, eif or adex neurons")
+    for part, units in UNITS.items():
+        for unit in units:
+            seconds["rows" if unit in ROWS else part] += costs.get(unit, 0.0) * amounts.get(unit, 0.0)
+        seconds["steps"] += cost.step_s[part] * work.steps
+    rounds = 2 if _longest(work, ranks) > FIRST_ROUND_WORDS else 1
+    seconds["latency"] = rounds * ceil(log2(ranks)) * cost.latency_s * work.steps
+    seconds["volume"] = volume_s(work, ranks) if ranks > 1 else 0.0
     return seconds
 
 
@@ -235,21 +228,15 @@ def breaks_first(cost: Cost, work: Work) -> tuple[int, str]:
     return ranks, LIMITS[max(LIMITS, key=seconds.__getitem__)]
 
 
-def _levels(work: Work, ranks: int) -> int:
-    """Doublings of P that messages of a step pass, in one round or two."""
-    rounds = 2 if _longest(work, ranks) > FIRST_ROUND_WORDS else 1
-    return rounds * ceil(log2(ranks))
-
-
-def _longest(work: Work, ranks: int) -> float:
-    """Spikes of the rank that has most in a step, three standard deviations of a Poisson number above the mean."""
-    mean = work.spikes / work.amounts["step"] / ranks
-    return mean + 3 * sqrt(mean)
-
-
-def _volume_s(work: Work, ranks: int) -> float:
+def volume_s(work: Work, ranks: int) -> float:
     """Seconds for the bytes of all messages, and their unpacking, in a biological second."""
     words = 1 + work.populations + FIRST_ROUND_WORDS
     if (longest := _longest(work, ranks)) > FIRST_ROUND_WORDS:
         words += 1 + work.populations + ceil(longest)
-    return work.amounts["step"] * ranks * (4 * words / BANDWIDTH + UNPACK_S * work.populations)
+    return work.steps * ranks * (4 * words / BANDWIDTH + UNPACK_S * work.populations)
+
+
+def _longest(work: Work, ranks: int) -> float:
+    """Spikes of the rank that has most in a step, three standard deviations of a Poisson number above the mean."""
+    mean = work.spikes / work.steps / ranks
+    return mean + 3 * sqrt(mean)

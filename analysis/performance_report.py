@@ -1,8 +1,9 @@
 """A page about the program's own scaling: ``python -m analysis.performance_report RUN... [EXPERIMENT.toml] -o PAGE``.
 
 Runs of one experiment on different numbers of ranks differ in nothing that an experiment says, so that they are no
-sweep; they are named one by one. The prediction is for the largest of them, or for another experiment in which
-populations of the same names fire at the same rates.
+sweep; they are named one by one, and laid beside what costs of parts, measured apart from them, predict. The prediction
+for more ranks is for the largest of them, or for another experiment in which populations of the same names fire at the
+same rates.
 """
 
 from __future__ import annotations
@@ -18,20 +19,15 @@ from matplotlib.figure import Figure
 
 from analysis.page import Cell, Gallery, Row, Section, Table, Text, page, picture
 from analysis.performance import (
-    BANDWIDTH,
-    DIVIDED,
-    UNPACK_S,
-    Cost,
     Timing,
     Work,
     breaks_first,
-    fit,
     measured_rates_hz,
     memory_mb,
     predict,
     timing_of,
-    work_of,
 )
+from analysis.performance_costs import BANDWIDTH, FROM_MEMORY, UNITS, UNPACK_S, Cost, read_costs
 from analysis.style import GREY, RUNS, canvas
 from analysis.verdict import number
 from mpi_engine.experiment import CodingExperiment, ExperimentError, load_experiment
@@ -40,23 +36,29 @@ from mpi_engine.output.reader import RunError, open_run
 
 RANKS = (1, 2, 10, 100, 1000, 10_000)
 
+SHARED = ("rows", "steps", "latency", "volume")
+"""Parts of a prediction that ranks do not divide."""
+
 ASSUMPTIONS = (
-    "This is a prediction from {runs} runs on {ranks} ranks: costs that so few ranks hardly show, of what every rank "
-    "does for the whole network, are magnified by it. It assumes that work is shared out evenly; that the wait for the "
-    "slowest rank, measured with the latency, grows as the logarithm of the number of ranks; {bandwidth:g} GB/s for "
-    "the messages that reach a rank and {unpack:g} ns for each population in each of them; and memory that is as fast "
-    "for each of many ranks as it was here. Megabytes are those of arrays, of what is recorded in a segment and of "
-    "messages; the program itself comes on top."
+    "This is a prediction from what units of work cost in other networks, on one core and on all of this machine at a "
+    "time; nothing is fitted to the runs above. It assumes that work is shared out evenly and nobody waits for "
+    "others; that a synapse with a weight or a delay of its own, if it does not learn, costs what others do, and a "
+    "conductance what a current does; a latency that grows as the logarithm of the number of ranks; {bandwidth:g} GB/s "
+    "for the messages that reach a rank and {unpack:g} ns for each population in each of them; and memory that is as "
+    "fast for each of many ranks as it is on this machine. What is written to disk is not in it. Megabytes are those "
+    "of arrays, of what is recorded in a segment and of messages; the program itself comes on top."
 )
 
 
-def performance_report(timings: Sequence[Timing], target: Work, name: str, command: str = "") -> str:
+def performance_report(timings: Sequence[Timing], cost: Cost, target: Work, name: str, command: str = "") -> str:
     """Write a page of measured and predicted scaling.
 
     Parameters
     ----------
     timings : sequence of Timing
-        Of runs on at least two different numbers of ranks.
+        Of runs, one at least.
+    cost : Cost
+        Of units of work.
     target : Work
         Of the network that the prediction is for.
     name, command : str
@@ -67,13 +69,11 @@ def performance_report(timings: Sequence[Timing], target: Work, name: str, comma
     str
         HTML that refers to nothing outside itself.
     """
-    cost = fit(timings)
-    ranks = ", ".join(str(n) for n in sorted({timing.ranks for timing in timings}))
-    told = ASSUMPTIONS.format(runs=len(timings), ranks=ranks, bandwidth=1e-9 * BANDWIDTH, unpack=1e9 * UNPACK_S)
+    told = ASSUMPTIONS.format(bandwidth=1e-9 * BANDWIDTH, unpack=1e9 * UNPACK_S)
     size = f"{target.neurons:,.0f} neurons · {target.synapses:,.0f} synapses".replace(",", "\u202f")
     drawn = picture(draw(timings, cost, target, name), "Wall time and what it goes to; points are measured.")
     sections = [
-        Section("Measured", [_measured(timings)]),
+        Section("Measured", [_measured(timings, cost)]),
         Section("Predicted", [Gallery([drawn], 1), _predicted(cost, target), Text([told])]),
         Section("Costs", [_costs(cost)]),
     ]
@@ -86,14 +86,16 @@ def sentence(cost: Cost, work: Work) -> str:
     return f"Predicted: below half of the ideal speed from {ranks} ranks on, for {limit}."
 
 
-def _measured(timings: Sequence[Timing]) -> Table:
+def _measured(timings: Sequence[Timing], cost: Cost) -> Table:
     rows = []
     for timing in sorted(timings, key=lambda t: (t.work.neurons, t.ranks)):
-        cells = [Cell(str(timing.ranks)), Cell(number(timing.total)), Cell(_efficiency(timing, timings))]
-        shares = [timing.seconds.get(part, 0.0) / timing.total for part in (*DIVIDED, "exchange")]
+        predicted = sum(predict(cost, timing.work, timing.ranks).values())
+        cells = [Cell(str(timing.ranks)), Cell(number(timing.total)), Cell(number(predicted))]
+        cells += [Cell(_efficiency(timing, timings))]
+        shares = [timing.seconds.get(part, 0.0) / timing.total for part in (*UNITS, "exchange")]
         cells += [Cell(f"{100 * share:.0f} %") for share in shares]
         rows.append(Row(timing.name, [*cells, Cell(f"{timing.peak_memory_mb:.0f}")]))
-    columns = ("ranks", "wall s per s", "efficiency", *DIVIDED, "exchange and wait", "most MB a rank")
+    columns = ("ranks", "wall s per s", "predicted", "efficiency", *UNITS, "exchange and wait", "most MB a rank")
     return Table(("run", *columns), rows)
 
 
@@ -119,24 +121,29 @@ def _predicted(cost: Cost, work: Work) -> Table:
     for ranks in RANKS:
         seconds = predict(cost, work, ranks)
         total = sum(seconds.values())
-        divided = sum(seconds[part] for part in DIVIDED)
-        shares = [divided, *(seconds[name] for name in ("rows", "steps", "latency", "volume"))]
+        divided = sum(seconds[part] for part in UNITS)
+        shares = [divided, *(seconds[name] for name in SHARED)]
         cells = [Cell(number(total)), Cell(number(alone / total)), Cell(f"{100 * alone / total / ranks:.0f} %")]
         cells += [Cell(f"{100 * share / total:.0f} %") for share in shares]
         rows.append(Row(f"{ranks:,}".replace(",", "\u202f"), [*cells, Cell(number(memory_mb(work, ranks)))]))
-    shares_of = ("divided", "rows", "steps", "latency", "volume")
-    return Table(("ranks", "wall s per s", "speed-up", "efficiency", *shares_of, "MB a rank"), rows)
+    return Table(("ranks", "wall s per s", "speed-up", "efficiency", "divided", *SHARED, "MB a rank"), rows)
 
 
 def _costs(cost: Cost) -> Table:
-    rows = [
-        Row(part, [Cell(number(1e9 * cost.divided[part])), Cell(shared, "text"),
-                   Cell(number(1e9 * cost.everywhere[part])), Cell(own, "text")])
-        for part, (shared, own) in DIVIDED.items()
-    ]
-    level = [Cell("\u2013"), Cell("", "text"), Cell(number(1e9 * cost.latency_s)), Cell("level of the tree", "text")]
-    rows.append(Row("exchange", level))
-    return Table(("part", "ns", "for each, divided by ranks", "ns", "for each, on every rank"), rows)
+    """Nanoseconds for a unit: by size, on one core of the machine and on all, rows in a cache and from memory."""
+    rows: list[Row | str] = []
+    points = [*cost.alone, *cost.together]
+    for part, units in UNITS.items():
+        rows.append(f"{part}: {1e9 * cost.step_s[part]:.0f} ns a step")
+        for unit in units:
+            rows.append(Row(unit, [Cell(number(1e9 * point.cached[unit])) for point in points]))
+            if unit in FROM_MEMORY:
+                cells = [Cell(number(1e9 * (point.cached[unit] + point.extra[unit]))) for point in points]
+                rows.append(Row(f"{unit} from memory", cells))
+    rows.append(f"exchange: {1e9 * cost.latency_s:.0f} ns a level")
+    sizes = [[f"{1e-6 * point.neuron_bytes:.1f} MB, {cores}" for point in some]
+             for cores, some in (("one core", cost.alone), ("all cores", cost.together))]
+    return Table(("ns for each", *sizes[0], *sizes[1]), rows)
 
 
 def draw(timings: Sequence[Timing], cost: Cost, work: Work, name: str) -> Figure:
@@ -159,7 +166,7 @@ def draw(timings: Sequence[Timing], cost: Cost, work: Work, name: str) -> Figure
     with canvas(size=(7.2, 4.2)) as (figure, (panel,)):
         panel.plot(ranks, [alone / n for n in ranks], color=GREY, ls=(0, (1, 2)), label="ideal")
         panel.plot(ranks, [sum(seconds.values()) for seconds in predicted], color=RUNS[0], lw=2.4, label="predicted")
-        for part, colour in zip(("rows", "steps", "latency", "volume"), RUNS[1:], strict=False):
+        for part, colour in zip(SHARED, RUNS[1:], strict=False):
             if any(values := [seconds[part] for seconds in predicted]):
                 panel.plot(ranks, [value or float("nan") for value in values], color=colour, lw=1.2, label=part)
         shown = [t for t in timings if (t.work.neurons, t.work.synapses) == (work.neurons, work.synapses)]
@@ -175,12 +182,15 @@ def main(arguments: Sequence[str]) -> int:
     """Write the page; exit code 2 or 4 with a line where something is wrong, as of `steelyard`."""
     parser = argparse.ArgumentParser(prog="python -m analysis.performance_report", description=__doc__)
     parser.add_argument("paths", nargs="+", type=Path, metavar="RUN|EXPERIMENT.toml")
+    parser.add_argument("--parts", type=Path, default=Path("build/parts.jsonl"), metavar="FILE",
+                        help="what `python -m benchmarks.parts` measured (build/parts.jsonl)")
     parser.add_argument("-o", type=Path, default=Path("scaling.html"), metavar="PAGE", dest="output")
     options = parser.parse_args(arguments)
     described = [path for path in options.paths if path.suffix == ".toml"]
     if len(described) == len(options.paths) or len(described) > 1:
         parser.error("name at least one run, and at most one experiment to predict")
     try:
+        cost = read_costs(options.parts)
         runs = [open_run(path) for path in options.paths if path not in described]
         timings = [timing_of(run) for run in runs]
         largest = max(timings, key=lambda timing: timing.work.synapses)
@@ -193,9 +203,9 @@ def main(arguments: Sequence[str]) -> int:
             if unknown := experiment.sizes.keys() - rates.keys():
                 missing = ", ".join(sorted(unknown))
                 raise RunError(f"{described[0]}: the rates of {missing} are in no run; name a run that has them")
-            target, name = work_of(experiment, rates), described[0].stem
+            target, name = Work(experiment, rates), described[0].stem
         command = shlex.join(["python", "-m", "analysis.performance_report", *arguments])
-        options.output.write_text(performance_report(timings, target, name, command), encoding="utf-8")
+        options.output.write_text(performance_report(timings, cost, target, name, command), encoding="utf-8")
     except RunError as error:
         print(f"steelyard: {error}", file=sys.stderr)
         return 4
@@ -205,7 +215,7 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         print(f"steelyard: -o = {options.output}: cannot be written: {reason_of(error)}", file=sys.stderr)
         return 2
-    print(sentence(fit(timings), target))
+    print(sentence(cost, target))
     print(options.output)
     return 0
 

@@ -84,7 +84,7 @@ def measure(repeats: int = 200) -> Parts:
         eif=_shortest(repeats, lambda _: _update_eif(V, currents, counts, above)) / _N,
         scatter=_shortest(repeats, lambda k: _scatter(chunk(k), targets, counts[0])) / events,
         plastic=_shortest(repeats, lambda k: _learn(chunk(k), targets, weights, trace, last, arrivals)) / events,
-        allgather=_time_allgather(),
+        allgather=time_allgather(),
     )
 
 
@@ -99,7 +99,7 @@ def _shortest(repeats: int, action: Callable[[int], None]) -> float:
     return min(times)
 
 
-def _time_allgather() -> float:
+def time_allgather() -> float:
     """Time a call of MPI_Allgather between two ranks, from compiled code [ns]."""
     command = [str(find_mpirun()), "-n", "2", sys.executable, "-m", "benchmarks.floor"]
     checkout = Path(__file__).parents[1]

@@ -12,9 +12,11 @@ import pytest
 from benchmarks.bench import main
 from benchmarks.floor import Parts
 from benchmarks.history import Entry, append, compare
+from benchmarks.parts import PROBES, SIZES, measure
 from benchmarks.peers.trains import make_trains
 from benchmarks.simulators import Brian2, Nest, Result, Steelyard, median
 from benchmarks.workloads import FILES, Workload
+from mpi_engine.network.adjacency import is_dense
 
 KEYS = ["simulator", "workload", "ranks", "wall_s_per_bio_s", "cpu_s_per_bio_s", "build_s", "synapses", "peak_mb",
         "rate_hz"]
@@ -70,6 +72,27 @@ def test_the_floor_of_a_workload() -> None:
     assert parts.floor(Workload("W1", 1000.0), rates_hz) == pytest.approx(update + 3 * (from_E_to_E + others))
     on_two = (update + 5 * from_E_to_E + 3 * others) / 2 + 1e4 * 700e-9
     assert parts.floor(Workload("W2e", 1000.0), rates_hz, ranks=2) == pytest.approx(on_two)
+
+
+def test_parts_are_measured_in_networks_that_do_what_they_are_for() -> None:
+    for probe in PROBES:
+        for n in SIZES:
+            e = probe.experiment(n)
+            assert {name for name in e.projections if is_dense(e, name)} == {"dense"}
+            firing = {name for name, train in e.trains.items() if train.constant_rate_hz}
+            assert firing == {name for name in e.trains if getattr(probe, name)}
+            assert (probe.statistics, probe.plastic) == (e.recording.statistics is not None,
+                                                         e.recording.weights is not None)
+
+
+def test_a_part_of_a_step_is_measured() -> None:
+    measured = measure(PROBES[0], 1000, 1)
+    amounts = measured.amounts
+    assert amounts["lif update"] == amounts["sample"] == 1000 * 10_000
+    # what arrived in the steps that were timed, at least fifty of a hundred, each with 0.5 a neuron or 8 rows of 60
+    assert amounts["arrival"] == pytest.approx(0.5 * 1000 * 10_000, rel=5 * (8.3 * 50) ** -0.5)
+    assert amounts["arrival"] == pytest.approx(60 * amounts["piece"])
+    assert all(measured.seconds[part] > 0 for part in ("integrate", "record"))
 
 
 def result(wall_s: float, ranks: int = 1, simulator: str = "steelyard") -> Result:
