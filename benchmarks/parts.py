@@ -199,27 +199,24 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", type=Path, default=Path("build/parts.jsonl"), metavar="FILE", dest="output")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="neurons of a rank")
     arguments = parser.parse_args(words)
-    measured = [measurement for busy in (1, max(2, len(os.sched_getaffinity(0))))
-                for measurement in _measure_beside(busy, arguments.sizes)]
-    lines = [json.dumps({"latency_s": 1e-9 * time_allgather()}), *measured]
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(arguments.output)
+    lines = json.dumps({"latency_s": 1e-9 * time_allgather()}) + "\n"
+    for busy in (1, max(2, len(os.sched_getaffinity(0)))):
+        lines += _measure_beside(busy, arguments.sizes)
+        arguments.output.write_text(lines, encoding="utf-8")
+        print(f"{arguments.output}: {busy} at a time")
     return 0
 
 
-def _measure_beside(busy: int, sizes: Sequence[int]) -> list[str]:
+def _measure_beside(busy: int, sizes: Sequence[int]) -> str:
     """Let so many processes measure at a time; return their lines."""
     command = [sys.executable, "-m", "benchmarks.parts", "--measure", str(busy), *map(str, sizes)]
     processes = [subprocess.Popen(command, env=engine_environment(1), cwd=Path(__file__).parents[1],
                                   stdout=subprocess.PIPE, text=True) for _ in range(busy)]
-    lines: list[str] = []
-    for process in processes:
-        printed, _ = process.communicate()
-        if process.returncode:
-            raise RuntimeError(f"{shlex.join(command)} ended with {process.returncode}")
-        lines += printed.splitlines()
-    return lines
+    printed = [process.communicate()[0] for process in processes]
+    if any(process.returncode for process in processes):
+        raise RuntimeError(f"{shlex.join(command)} failed")
+    return "".join(printed)
 
 
 def _measure_all(busy: int, sizes: Sequence[int]) -> None:
