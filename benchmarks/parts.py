@@ -30,7 +30,7 @@ from mpi_engine.dynamics.stopwatch import STRIDE, Laps, begin_laps, end_lap
 from mpi_engine.experiment import Experiment, load_experiment
 from mpi_engine.output.provenance import cpu_model
 from mpi_engine.run.simulation import Simulation
-from orchestration.launcher import engine_environment
+from orchestration.engine import engine_environment
 
 SIZES = (5_000, 50_000, 500_000)
 """Neurons of a rank."""
