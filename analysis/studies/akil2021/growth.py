@@ -12,13 +12,17 @@ from analysis.correlations import pair_statistics
 from analysis.runs import Run
 from analysis.scaling import exponent, limit
 from analysis.spikes import window_counts
+from analysis.studies.akil2021.balance import IN_BURSTS
 from analysis.studies.akil2021.measured import (
     INHIBITION,
     Array,
     by_size,
     felt_weight,
     finished,
+    largest,
     networks,
+    over_seeds,
+    predicted_weight,
     rate_hz,
     table,
 )
@@ -77,6 +81,21 @@ def weights_in_the_limit(parts: Parts) -> Iterator[Claim]:
         )
 
 
+def targets(parts: Parts) -> Iterator[Claim]:
+    """Inhibition of E and excitation of I together hold both rates where the rules want them."""
+    name, source = "homeostatic + homeostatic_from_E", "fixed point of both rules"
+    runs = largest(networks(parts["sizes"])[name])
+    e, over = runs[0].experiment, f"{len(runs)} seeds, N = {runs[0].experiment.n_neurons}"
+    for population, expected in fixed_point(e).rates_hz.items():
+        yield Claim(GROWING, f"rate of {population}: {name}", source, Bounds.around(expected, share=0.05),
+                    over_seeds(runs, partial(rate_hz, population=population)), over, "Hz")
+    for projection in e.plastic:
+        ratios = [felt_weight(run, projection) / predicted_weight(run, projection, True) for run in runs]
+        yield Claim(GROWING, f"⟨J r⟩/⟨r⟩ of {projection} over the prediction: {name}",
+                    f"{source} and balance, with the measured net input; to a tenth, for a rate off its target by a "
+                    "twentieth moves the weight by more", Bounds.around(1.0, share=0.1), t_interval(ratios), over)
+
+
 def _swing(run: Run, projection: str) -> float:
     """Half the range of the mean weight after the burn-in [mV]."""
     w = run.weights(projection)
@@ -93,7 +112,7 @@ def covariances(parts: Parts) -> Iterator[Claim]:
     found = {name: by_size(runs) for name, runs in networks(parts["sizes"]).items()}
     for pair in ("EE", "II"):
         slopes = {}
-        for name in ("no plasticity", "kohonen", "no plasticity, c = 0.1"):
+        for name in ("no plasticity", "kohonen", "no plasticity, c = 0.1", IN_BURSTS):
             sizes = found[name]
             values = table(sizes, partial(covariance, pair=pair))
             slopes[name] = _exponents(list(sizes), values)
