@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -26,7 +26,7 @@ from analysis.studies.akil2021.measured import (
     rate_hz,
     table,
 )
-from analysis.studies.study import Bounds, Caveat, Claim, Parts
+from analysis.studies.study import Bounds, Claim, Parts
 from analysis.theory.balance import balanced_rates, mean_field
 from analysis.theory.covariance import correlated_count_covariance
 from analysis.theory.plasticity import fixed_point
@@ -57,28 +57,13 @@ def rates_in_the_limit(parts: Parts) -> Iterator[Claim]:
 
 def weights_in_the_limit(parts: Parts) -> Iterator[Claim]:
     """The weights that neurons feel approach the fixed point of rule and balance together."""
-    both = "homeostatic + homeostatic_of_I"
-    for name, projection in (("homeostatic", "I_to_E"), (both, "I_to_E"), (both, "I_to_I")):
-        sizes = by_size(networks(parts["sizes"])[name])
-        e = next(iter(sizes.values()))[0].experiment
-        expected = Bounds.around(fixed_point(e).weights_mv[projection], share=0.05)
-        swings = table(sizes, partial(_swing, projection=projection)).mean(axis=1)
-        shift = limit_shift(list(sizes), swings)
-        caveat = Caveat(
-            f"weights still swing, by up to ±{swings.max():.0f} mV after the burn-in, which moves the limit by as much "
-            f"as ±{shift:.0f} mV",
-            Bounds(expected.low - shift, expected.high + shift),
-        )
-        yield Claim(
-            GROWING,
-            f"⟨J r⟩/⟨r⟩ of {projection}, extrapolated to infinite N: {name}",
-            "fixed point of the mean weight equation in balance",
-            expected,
-            limit(list(sizes), table(sizes, partial(felt_weight, projection=projection))),
-            f"seeds, N = {', '.join(map(str, sizes))}",
-            "mV",
-            caveat if name == both else None,
-        )
+    sizes = by_size(networks(parts["sizes"])["homeostatic"])
+    e = next(iter(sizes.values()))[0].experiment
+    yield Claim(GROWING, "⟨J r⟩/⟨r⟩ of I_to_E, extrapolated to infinite N: homeostatic",
+                "fixed point of the mean weight equation in balance",
+                Bounds.around(fixed_point(e).weights_mv["I_to_E"], share=0.05),
+                limit(list(sizes), table(sizes, partial(felt_weight, projection="I_to_E"))),
+                f"seeds, N = {', '.join(map(str, sizes))}", "mV")
 
 
 def targets(parts: Parts) -> Iterator[Claim]:
@@ -94,17 +79,6 @@ def targets(parts: Parts) -> Iterator[Claim]:
         yield Claim(GROWING, f"⟨J r⟩/⟨r⟩ of {projection} over the prediction: {name}",
                     f"{source} and balance, with the measured net input; to a tenth, for a rate off its target by a "
                     "twentieth moves the weight by more", Bounds.around(1.0, share=0.1), t_interval(ratios), over)
-
-
-def _swing(run: Run, projection: str) -> float:
-    """Half the range of the mean weight after the burn-in [mV]."""
-    w = run.weights(projection)
-    return float(np.ptp((w.mean / w.scale)[w.time_ms > run.start_ms])) / 2
-
-
-def limit_shift(sizes: Sequence[float], shifts: Array) -> float:
-    """Compute how far shifts of the values at all sizes may together move their limit."""
-    return sum(abs(limit(sizes, column[:, None]).value) for column in np.diag(shifts))
 
 
 def covariances(parts: Parts) -> Iterator[Claim]:
