@@ -105,8 +105,7 @@ def _map(runs: Sequence[Run], measure: Callable[[Run, str], float]) -> list[floa
 def perturbation(parts: Parts) -> Drawing:
     """Mean weights and rates with and without a shift."""
     runs = finished(parts["perturbation"].runs.values())
-    seed = min(run.experiment.seed.base for run in runs)
-    first = [run for run in runs if run.experiment.seed.base == seed]
+    first = [run for run in runs if run.experiment.seed.base == runs[0].experiment.seed.base]
     with canvas((1, 1), (5.8, 5.0)) as (figure, (weights, rates)):
         for run, colour in zip(first, RUNS, strict=False):
             w, r = run.weights("I_to_E"), run.rates("E")
