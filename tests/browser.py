@@ -22,6 +22,7 @@ from tornado.websocket import WebSocketClientConnection, websocket_connect
 from tests.processes import PATIENCE_S, wait_for
 
 PROGRAMS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+DESK, PHONE = 1200, 390
 HEIGHT = 900
 COMPLAINTS = {"Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded", "Network.loadingFailed"}
 
@@ -72,6 +73,15 @@ def look(page: Path, *widths: int) -> list[Seen]:
     """Open a page anew in windows of some widths, as a phone's or a desk's."""
     with _started() as port:
         return asyncio.run(_look(port, page.resolve().as_uri(), widths))
+
+
+def looks_well(page: Path) -> Seen:
+    """Look at a page as wide as a desk's window, and as narrow as a phone's; return what is seen there."""
+    desk, phone = look(page, DESK, PHONE)
+    assert (desk.width, phone.width) == (DESK, PHONE)
+    for seen in (desk, phone):
+        assert (seen.errors, seen.broken_pictures, seen.overflow_px) == ([], 0, 0)
+    return phone
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from mpi_engine.experiment import ExperimentError
 from orchestration.ledger import Ledger, State
 from orchestration.study import describe, find_study, reckon, run_study
 from orchestration.sweep import read_sweep
+from tests.browser import looks_well
 
 DESCRIPTION = """
 [first]
@@ -108,9 +109,9 @@ def test_a_study_is_stopped_resumed_judged_and_published(description: Path, tmp_
     assert run(STUDY) == 0
     told = json.loads((directory / "claims.json").read_text())
     assert [claim["verdict"] for claim in told["claims"]] == ["shown", "shown"]
-    page = (directory / "report.html").read_text()
-    assert "mean rate of E" in page
-    assert STUDY.chosen in page
+    seen = looks_well(directory / "report.html")
+    assert seen.pictures == 1
+    assert all(words in seen.text for words in ("mean rate of E", "2 claims: 2 shown.", STUDY.chosen))
     assert told["chosen"] == STUDY.chosen
     assert {path.name for path in (directory / "figures").iterdir()} == {"line.pdf", "line.png"}
     attempts = {path.name for path in (directory / "first" / "ledger").iterdir()}

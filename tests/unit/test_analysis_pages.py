@@ -15,11 +15,10 @@ from analysis.runs import Run
 from mpi_engine.experiment import load_experiment
 from mpi_engine.run import job
 from orchestration.cli import main
-from tests.browser import Seen, look
+from tests.browser import PHONE, look, looks_well
 
 HOMEOSTATIC = Path(analysis.__file__).parent / "studies" / "akil2021" / "homeostatic.toml"
 STEELYARD = Path(executable).with_name("steelyard")
-DESK, PHONE = 1200, 390
 
 
 def settings(size: int, duration_ms: float, seed: int = 1) -> list[str]:
@@ -30,15 +29,6 @@ def settings(size: int, duration_ms: float, seed: int = 1) -> list[str]:
 
 def report(*arguments: str | Path) -> CompletedProcess[str]:
     return run([STEELYARD, "report", *map(str, arguments)], capture_output=True, text=True, check=False)
-
-
-def looks_well(page: Path) -> Seen:
-    """Look at a page as wide as a desk's window, and as narrow as a phone's; return what is seen there."""
-    desk, phone = look(page, DESK, PHONE)
-    assert (desk.width, phone.width) == (DESK, PHONE)
-    for seen in (desk, phone):
-        assert (seen.errors, seen.broken_pictures, seen.overflow_px) == ([], 0, 0)
-    return phone
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from analysis.runs import Run
+from analysis.studies.akil2021.balance import IN_BURSTS
 from analysis.studies.akil2021.learning import HOMEOSTATIC_RATE, KOHONEN_RATE, setting
 from analysis.studies.akil2021.manifold import starts
 from analysis.studies.akil2021.measured import (
@@ -37,7 +38,9 @@ def net_input(parts: Parts) -> Drawing:
     """The net input against the size of the network."""
     with canvas() as (figure, (panel,)):
         looks = zip(cycle(RUNS), ["o-"] * len(RUNS) + ["s--"] * len(RUNS), strict=False)
-        for (name, runs), (colour, look) in zip(networks(parts["sizes"]).items(), looks, strict=False):
+        found = networks(parts["sizes"])
+        del found[IN_BURSTS]     # is no power of N
+        for (name, runs), (colour, look) in zip(found.items(), looks, strict=False):
             sizes = by_size(runs)
             panel.plot(list(sizes), table(sizes, net_share).mean(axis=1), look, ms=4, color=colour, lw=1.2, label=name)
         places = np.array(list(sizes), np.float64)
@@ -102,7 +105,7 @@ def _map(runs: Sequence[Run], measure: Callable[[Run, str], float]) -> list[floa
 def perturbation(parts: Parts) -> Drawing:
     """Mean weights and rates with and without a shift."""
     runs = finished(parts["perturbation"].runs.values())
-    first = [run for run in runs if run.experiment.seed.base == 1]
+    first = [run for run in runs if run.experiment.seed.base == runs[0].experiment.seed.base]
     with canvas((1, 1), (5.8, 5.0)) as (figure, (weights, rates)):
         for run, colour in zip(first, RUNS, strict=False):
             w, r = run.weights("I_to_E"), run.rates("E")
@@ -195,7 +198,7 @@ def distributions(parts: Parts) -> Drawing:
 
 def windows(parts: Parts) -> Drawing:
     """Change of a weight by a pair of spikes against the time between them, as the rules say."""
-    shown = {name: largest(runs)[0] for name, runs in networks(parts["sizes"]).items() if len(name.split()) == 1}
+    shown = {name: largest(runs)[0] for name, runs in networks(parts["sizes"]).items() if name.isalpha()}
     lag_ms = np.linspace(-600.0, 600.0, 601)
     with canvas() as (figure, (panel,)):
         for (name, run), colour in zip(shown.items(), RUNS, strict=False):

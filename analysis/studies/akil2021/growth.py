@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -12,17 +12,21 @@ from analysis.correlations import pair_statistics
 from analysis.runs import Run
 from analysis.scaling import exponent, limit
 from analysis.spikes import window_counts
+from analysis.studies.akil2021.balance import IN_BURSTS
 from analysis.studies.akil2021.measured import (
     INHIBITION,
     Array,
     by_size,
     felt_weight,
     finished,
+    largest,
     networks,
+    over_seeds,
+    predicted_weight,
     rate_hz,
     table,
 )
-from analysis.studies.study import Bounds, Caveat, Claim, Parts
+from analysis.studies.study import Bounds, Claim, Parts
 from analysis.theory.balance import balanced_rates, mean_field
 from analysis.theory.covariance import correlated_count_covariance
 from analysis.theory.plasticity import fixed_point
@@ -53,39 +57,28 @@ def rates_in_the_limit(parts: Parts) -> Iterator[Claim]:
 
 def weights_in_the_limit(parts: Parts) -> Iterator[Claim]:
     """The weights that neurons feel approach the fixed point of rule and balance together."""
-    both = "homeostatic + homeostatic_of_I"
-    for name, projection in (("homeostatic", "I_to_E"), (both, "I_to_E"), (both, "I_to_I")):
-        sizes = by_size(networks(parts["sizes"])[name])
-        e = next(iter(sizes.values()))[0].experiment
-        expected = Bounds.around(fixed_point(e).weights_mv[projection], share=0.05)
-        swings = table(sizes, partial(_swing, projection=projection)).mean(axis=1)
-        shift = limit_shift(list(sizes), swings)
-        caveat = Caveat(
-            f"weights still swing, by up to ±{swings.max():.0f} mV after the burn-in, which moves the limit by as much "
-            f"as ±{shift:.0f} mV",
-            Bounds(expected.low - shift, expected.high + shift),
-        )
-        yield Claim(
-            GROWING,
-            f"⟨J r⟩/⟨r⟩ of {projection}, extrapolated to infinite N: {name}",
-            "fixed point of the mean weight equation in balance",
-            expected,
-            limit(list(sizes), table(sizes, partial(felt_weight, projection=projection))),
-            f"seeds, N = {', '.join(map(str, sizes))}",
-            "mV",
-            caveat if name == both else None,
-        )
+    sizes = by_size(networks(parts["sizes"])["homeostatic"])
+    e = next(iter(sizes.values()))[0].experiment
+    yield Claim(GROWING, "⟨J r⟩/⟨r⟩ of I_to_E, extrapolated to infinite N: homeostatic",
+                "fixed point of the mean weight equation in balance",
+                Bounds.around(fixed_point(e).weights_mv["I_to_E"], share=0.05),
+                limit(list(sizes), table(sizes, partial(felt_weight, projection="I_to_E"))),
+                f"seeds, N = {', '.join(map(str, sizes))}", "mV")
 
 
-def _swing(run: Run, projection: str) -> float:
-    """Half the range of the mean weight after the burn-in [mV]."""
-    w = run.weights(projection)
-    return float(np.ptp((w.mean / w.scale)[w.time_ms > run.start_ms])) / 2
-
-
-def limit_shift(sizes: Sequence[float], shifts: Array) -> float:
-    """Compute how far shifts of the values at all sizes may together move their limit."""
-    return sum(abs(limit(sizes, column[:, None]).value) for column in np.diag(shifts))
+def targets(parts: Parts) -> Iterator[Claim]:
+    """Inhibition of E and excitation of I together hold both rates where the rules want them."""
+    name, source = "homeostatic + homeostatic_from_E", "fixed point of both rules"
+    runs = largest(networks(parts["sizes"])[name])
+    e, over = runs[0].experiment, f"{len(runs)} seeds, N = {runs[0].experiment.n_neurons}"
+    for population, expected in fixed_point(e).rates_hz.items():
+        yield Claim(GROWING, f"rate of {population}: {name}", source, Bounds.around(expected, share=0.05),
+                    over_seeds(runs, partial(rate_hz, population=population)), over, "Hz")
+    for projection in e.plastic:
+        ratios = [felt_weight(run, projection) / predicted_weight(run, projection, True) for run in runs]
+        yield Claim(GROWING, f"⟨J r⟩/⟨r⟩ of {projection} over the prediction: {name}",
+                    f"{source} and balance, with the measured net input; to a tenth, for a rate off its target by a "
+                    "twentieth moves the weight by more", Bounds.around(1.0, share=0.1), t_interval(ratios), over)
 
 
 def covariances(parts: Parts) -> Iterator[Claim]:
@@ -93,7 +86,7 @@ def covariances(parts: Parts) -> Iterator[Claim]:
     found = {name: by_size(runs) for name, runs in networks(parts["sizes"]).items()}
     for pair in ("EE", "II"):
         slopes = {}
-        for name in ("no plasticity", "kohonen", "no plasticity, c = 0.1"):
+        for name in ("no plasticity", "kohonen", "no plasticity, c = 0.1", IN_BURSTS):
             sizes = found[name]
             values = table(sizes, partial(covariance, pair=pair))
             slopes[name] = _exponents(list(sizes), values)

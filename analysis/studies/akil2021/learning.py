@@ -80,7 +80,7 @@ def paces(parts: Parts) -> Iterator[Claim]:
     part = parts["time_scales"]
     etas = sorted({setting(run, HOMEOSTATIC_RATE) for run in finished(part.runs.values())})
     for name, measure in (("the mean weight", relaxation_of_weights), ("E's rate", relaxation_of_rate)):
-        times = [[measure(run) for run in part.where({HOMEOSTATIC_RATE: eta})] for eta in etas]
+        times = [[measure(run) for run in finished(part.where({HOMEOSTATIC_RATE: eta}))] for eta in etas]
         yield Claim(
             PACE,
             f"time constant of {name}, exponent of the learning rate: homeostatic",

@@ -30,8 +30,7 @@ UNIQUE = "Rules without a manifold have one fixed point"
 def starts(parts: Parts, c: float) -> list[Run]:
     """Give runs of one network from all initial weights, the strongest inhibition first."""
     runs = finished(parts["manifold"].where({CORRELATION: c}))
-    first = min(run.experiment.seed.base for run in runs)
-    same = [run for run in runs if run.experiment.seed.base == first]
+    same = [run for run in runs if run.experiment.seed.base == runs[0].experiment.seed.base]
     return sorted(same, key=lambda run: run.experiment.named_weight("I_to_E"))
 
 
@@ -101,7 +100,8 @@ def unique(parts: Parts) -> Iterator[Claim]:
     """Kohonen's rule ends at the same mean weight from all initial ones."""
     runs = finished(parts["kohonen_starts"].runs.values())
     first, last = (choose(run.experiment.named_weight("E_to_E") for run in runs) for choose in (min, max))
-    low, high = (parts["kohonen_starts"].where({"projections.E_to_E.weight_mv": start}) for start in (first, last))
+    low, high = (finished(run for run in runs if run.experiment.named_weight("E_to_E") == start)
+                 for start in (first, last))
     apart = [mean_weight(b, "E_to_E") - mean_weight(a, "E_to_E") for a, b in zip(low, high, strict=True)]
     left = np.array(apart) / (last - first)
     yield Claim(UNIQUE, f"kohonen: share of the distance of starts at {first:g} and {last:g} mV that is left",

@@ -30,8 +30,8 @@ def rules_of(run: Run) -> str:
 
 
 def finished(runs: Iterable[Run]) -> list[Run]:
-    """Give the runs back, if all are whole."""
-    runs = list(runs)
+    """Give the runs back in the order of their seeds, in which they make pairs, if all are whole."""
+    runs = sorted(runs, key=lambda run: run.experiment.seed.base)
     if broken := [run for run in runs if not run.finished]:
         raise RunError(f"{len(broken)} of {len(runs)} runs have no end, among them {broken[0].path}")
     if not runs:
@@ -58,7 +58,7 @@ def networks(part: Sweep) -> dict[str, list[Run]]:
 def by_size(runs: Iterable[Run]) -> dict[int, list[Run]]:
     """Sort runs by the size of their network, those of a size by their seeds."""
     found: dict[int, list[Run]] = defaultdict(list)
-    for run in sorted(finished(runs), key=lambda run: (run.experiment.n_neurons, run.experiment.seed.base)):
+    for run in sorted(finished(runs), key=lambda run: run.experiment.n_neurons):
         found[run.experiment.n_neurons].append(run)
     return dict(found)
 

@@ -8,12 +8,16 @@ import numpy as np
 
 from analysis.confidence import Interval, t_interval
 from analysis.runs import Run
-from analysis.studies.akil2021.measured import felt_weight, in_blocks, predicted_weight
+from analysis.scaling import exponent
+from analysis.studies.akil2021.measured import felt_weight, in_blocks, predicted_weight, rules_of
 from analysis.studies.study import Bounds, Caveat, Claim, Parts
-from mpi_engine.experiment import Homeostatic, Kohonen
+from mpi_engine.experiment import HebbianHard, Homeostatic, Kohonen
 
 STABILITY = "Correlations and stability"
 FIGURE = "Fig. of both inhibitory rules: slow I→E is unstable"
+
+RUNAWAY_S, RUNAWAY_RATE_MV, RUNAWAY_SIZE = 220.0, 0.005, 5000
+"""When the paper's network with the classical rule runs away, at which learning rate, and its N."""
 
 
 def limit_of_kohonen(parts: Parts) -> Iterator[Claim]:
@@ -53,6 +57,38 @@ def beta_mv(run: Run) -> float:
     rule = run.experiment.plasticity["kohonen"]
     assert isinstance(rule, Kohonen)
     return rule.beta_mv
+
+
+def without_bounds(parts: Parts) -> Iterator[Claim]:
+    """Weights of the classical rule spread until the network runs away, unless they have bounds.
+
+    They walk at random: their variance, as named, is in proportion to eta^2 N t, and decides when.
+    """
+    figure, runs = "Fig. of classical, hard and soft rules", list(parts["unbounded"].runs.values())
+    free, bounded = ([run for run in runs if rules_of(run) == name] for name in ("classical", "hard"))
+    rows = (("without bounds", free, "it explodes", Bounds(low=1.0)),
+            ("between 0 and 50 mV", bounded, "bounds hold it", Bounds(high=0.0)))
+    for name, some, source, expected in rows:
+        share = float(np.mean([not run.finished for run in some]))
+        yield Claim(STABILITY, f"classical rule {name}: share of networks that run away", f"{figure}: {source}",
+                    expected, Interval(share, share, share, 0.0), f"{len(some)} runs")
+    etas = sorted({classical_rate_mv(run) for run in free})
+    times_ms = [[run.recorded_ms for run in free if classical_rate_mv(run) == eta] for eta in etas]
+    yield Claim(STABILITY, "classical rule without bounds: time until the network runs away, exponent of learning rate",
+                "-2 for a random walk of weights; -1 for a drift", Bounds.around(-2.0, reach=0.5),
+                exponent(etas, times_ms), f"{len(times_ms[0])} seeds")
+    walk = RUNAWAY_S * RUNAWAY_RATE_MV**2 * RUNAWAY_SIZE
+    walks = [1e-3 * run.recorded_ms * classical_rate_mv(run) ** 2 * run.experiment.n_neurons / walk for run in free]
+    yield Claim(STABILITY, "classical rule without bounds: η² N t when the network runs away, over the paper's",
+                f"{figure}: one run, 220 s; to a factor of two", Bounds(0.5, 2.0), t_interval(walks),
+                f"{len(walks)} runs")
+
+
+def classical_rate_mv(run: Run) -> float:
+    """Learning rate of the classical rule [mV]."""
+    rule = run.experiment.plasticity["classical"]
+    assert isinstance(rule, HebbianHard)
+    return rule.learning_rate_mv
 
 
 def limit_of_inhibition(parts: Parts) -> Iterator[Claim]:

@@ -61,10 +61,10 @@ def sizes_of(table: xr.Dataset) -> list[int]:
 
 
 def of_network(table: xr.Dataset, quantity: str, synapses: str, correlation: float) -> Array:
-    """Give a quantity by size and seed [S, R], of the seeds that the network was run from."""
-    values = table[quantity].sel(synapses=synapses, correlation=correlation).transpose("size", "seed").values
-    runs: Array = values[:, np.isfinite(values).all(axis=0)]
-    return runs
+    """Give a quantity by size and seed [S, R]."""
+    of_all = table[quantity].sel(synapses=synapses, correlation=correlation)
+    values: Array = of_all.transpose("size", "seed").values
+    return values
 
 
 @cache     # every claim asks for it

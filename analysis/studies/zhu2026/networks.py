@@ -9,9 +9,6 @@ from analysis.runs import Run
 from analysis.studies.study import Parts
 from mpi_engine.experiment import Poisson
 
-CONTROLS = 3
-"""Seeds of the control; its exponent and its rates need no more."""
-
 
 def condition(run: Run) -> tuple[float, int, int]:
     """Tell the correlation of a run's input, its N and its seed."""
@@ -28,14 +25,13 @@ def effective_models(parts: Parts) -> dict[str, list[Any]]:
 
 
 def matched_networks(parts: Parts) -> dict[str, list[Any]]:
-    """Match the conductances of each network, of the first seeds, at its mean V after the burn-in."""
+    """Match the conductances of each network at its mean V after the burn-in."""
 
     def matched(run: Run) -> dict[str, Any]:
         V_mv = {a: float(run.statistics(a).mean["V"][-1].mean()) for a in run.experiment.populations}
         return {f"projections.{name}.match_at_mv": V_mv[p.target] for name, p in run.experiment.projections.items()}
 
-    return _together(_like(run) | matched(run)
-                     for run in parts["conductance"].runs.values() if condition(run)[2] <= CONTROLS)
+    return _together(_like(run) | matched(run) for run in parts["conductance"].runs.values())
 
 
 def _like(run: Run) -> dict[str, Any]:

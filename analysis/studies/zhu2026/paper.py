@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import hypot, log, nan
+from math import hypot, log, nan, sqrt
+
+from analysis.confidence import common_mode_error
 
 SIZES = (1000, 2000, 4000, 8000, 15000)
 """N."""
+
+TRIALS, WINDOWS = 4, 18
+"""Of each network, and of 250 ms in each."""
 
 ASYNCHRONOUS, CORRELATED = 0.0, 0.2
 """Correlation of the input trains, c."""
@@ -40,6 +45,17 @@ class Curve:
         return log(after / value) / log(larger / size), hypot(*relative) / log(larger / size)
 
 
+def _over_pairs(*values: float) -> Curve:
+    """Give mean correlations of pairs the errors that they have by their number of windows.
+
+    The variance of the sum of N standardised counts, 1 + N rho a neuron, is estimated from W windows: its relative
+    error is that of a common mode.
+    """
+    of_trial = common_mode_error(WINDOWS)
+    return Curve(values, tuple(of_trial * (1 / size + rho) / sqrt(TRIALS)
+                               for size, rho in zip(SIZES, values, strict=True)))
+
+
 VARIANCES = {
     ("current", ASYNCHRONOUS): Curve((37.97, 38.65, 38.25, 38.57, 38.43), (0.4,) * 5),
     ("conductance", ASYNCHRONOUS): Curve((12.21, 9.75, 7.63, 5.78, 4.39), (0.02,) * 5),
@@ -51,12 +67,12 @@ VARIANCES = {
 """Of V over time [mV^2], by synapses and correlation."""
 
 CORRELATIONS = {
-    ("current", ASYNCHRONOUS): Curve((7.8e-3, 2.7e-3, 1.2e-3, 8.1e-4, 2.7e-4)),
-    ("conductance", ASYNCHRONOUS): Curve((5.2e-3, 1.2e-3, 4.1e-4, 3.3e-4, 1.0e-4)),
-    ("current", CORRELATED): Curve((0.132, 0.128, 0.126, 0.102, 0.112)),
-    ("conductance", CORRELATED): Curve((0.083, 0.074, 0.080, 0.059, 0.071)),
-    ("effective", ASYNCHRONOUS): Curve((2.9e-3, 1.2e-3, 3.0e-4, 2.0e-4, 8.9e-5)),
-    ("effective", CORRELATED): Curve((0.120, 0.107, 0.102, 0.108, 0.137)),
+    ("current", ASYNCHRONOUS): _over_pairs(7.8e-3, 2.7e-3, 1.2e-3, 8.1e-4, 2.7e-4),
+    ("conductance", ASYNCHRONOUS): _over_pairs(5.2e-3, 1.2e-3, 4.1e-4, 3.3e-4, 1.0e-4),
+    ("current", CORRELATED): _over_pairs(0.132, 0.128, 0.126, 0.102, 0.112),
+    ("conductance", CORRELATED): _over_pairs(0.083, 0.074, 0.080, 0.059, 0.071),
+    ("effective", ASYNCHRONOUS): _over_pairs(2.9e-3, 1.2e-3, 3.0e-4, 2.0e-4, 8.9e-5),
+    ("effective", CORRELATED): _over_pairs(0.120, 0.107, 0.102, 0.108, 0.137),
 }
 """Of spike counts in 250 ms."""
 

@@ -13,7 +13,9 @@ STUDY = Study(
     CLAIMS,
     FIGURES,
     {"effective": effective_models, "matched": matched_networks},
-    "Chosen with the runs from seeds 1 to 6 of the quick scale in view, and to be confirmed by others: the bounds that "
-    "neither paper nor theory gives, of the rates in the control and of the factor by which the effective model's "
-    "variance is too large, and how far the caveat on that model without correlated input reaches.",
+    "Chosen with the runs from seeds 1 to 6 of the quick scale in view: the bounds that neither paper nor theory "
+    "gives, of the rates in the control and of the factor by which the effective model's variance is too large; how "
+    "far the caveat on that model without correlated input reaches; to give the figure's count correlations the "
+    "errors of their windows, with which one of them is no contradiction. Runs from seeds 101 to 104 contradicted no "
+    "claim.",
 )
