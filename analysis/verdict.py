@@ -12,6 +12,11 @@ from rich.table import Table
 
 MINUS, ABSENT = "\u2212", "\u2013"
 
+_SMALLEST_EXPONENT = -6
+"""Of numbers that are written without a power of ten."""
+
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -91,10 +96,13 @@ class Line:
 
 
 def number(value: float, digits: int = 3) -> str:
-    """Format with significant digits, trailing zeros kept and never in powers of ten."""
+    """Format with significant digits, trailing zeros kept; in powers of ten only if it is minute."""
     if not isfinite(value) or value == 0:
         return "0" if value == 0 else ABSENT
     exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])     # of the rounded value
+    if exponent < _SMALLEST_EXPONENT:
+        mantissa = f"{value / 10.0**exponent:.{digits - 1}f}".replace("-", MINUS)
+        return f"{mantissa}·10{str(exponent).translate(_RAISED)}"
     decimals = max(0, digits - 1 - exponent)
     return f"{value:.{decimals}f}".replace("-", MINUS)
 

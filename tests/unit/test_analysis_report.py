@@ -294,8 +294,8 @@ def test_the_manifold(starts: list[MadeUpRun]) -> None:
 
 
 def test_numbers_and_predictions_as_text() -> None:
-    assert [number(x) for x in (9.7569, -119.658, 0.000123, 9.9999, 0.0, np.nan)] == [
-        "9.76", "\N{MINUS SIGN}120", "0.000123", "10.0", "0", "\N{EN DASH}",
+    assert [number(x) for x in (9.7569, -119.658, 0.000123, -9.9999e-9, 9.9999, 0.0, np.nan)] == [
+        "9.76", "\N{MINUS SIGN}120", "0.000123", "\N{MINUS SIGN}1.00·10⁻⁸", "10.0", "0", "\N{EN DASH}",
     ]     # fmt: skip
     estimate = (Estimate(1.0), Estimate(2.0))
     apart = Line("", "", "", estimate, (Range(1.0, 1.0, 0.02), Range(2.0, 2.0, 0.04)))
