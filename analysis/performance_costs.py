@@ -155,6 +155,8 @@ def fit(measurements: Sequence[Measurement], latency_s: float) -> Cost:
         If there are fewer.
     """
     idle, *sizes = sorted({m.neurons for m in measurements})
+    if len(sizes) < 2:
+        raise ValueError("costs are looked up between two sizes at least, beside the smallest")
     steps = [m for m in measurements if m.neurons == idle]
     step_s = {part: min(m.seconds[part] / m.amounts["step"] for m in steps) for part in UNITS}
     alone, together = ([_point([m for m in measurements if m.neurons == size and (m.busy > 1) == shared], step_s)

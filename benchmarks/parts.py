@@ -199,6 +199,8 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("-o", type=Path, default=Path("build/parts.jsonl"), metavar="FILE", dest="output")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="neurons of a rank")
     arguments = parser.parse_args(words)
+    if len(set(arguments.sizes)) < 2:
+        parser.error(f"--sizes {arguments.sizes[0]}: costs are looked up between sizes; name another one too")
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
     lines = json.dumps({"latency_s": 1e-9 * time_allgather()}) + "\n"
     for busy in (1, max(2, len(os.sched_getaffinity(0)))):
