@@ -178,13 +178,13 @@ class Engine:
 
 
 @contextmanager
-def forwarded_signals(engine: Engine) -> Iterator[None]:
-    """Turn what asks this process to stop into requests to the engine, as long as the context lasts."""
+def answered_signals(answer: Callable[[], None]) -> Iterator[None]:
+    """Answer what asks this process to stop, instead of ending, as long as the context lasts."""
 
-    def request(_number: int, _frame: FrameType | None) -> None:
-        engine.stop()
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        answer()
 
-    before = {number: signal.signal(number, request) for number in STOPPING_SIGNALS}
+    before = {number: signal.signal(number, handle) for number in STOPPING_SIGNALS}
     try:
         yield
     finally:

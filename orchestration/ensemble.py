@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import queue
-import signal
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
-from types import FrameType
 
 from distributed import Client, Future
 
@@ -20,7 +18,7 @@ from mpi_engine.experiment import ExperimentError, Problem
 from mpi_engine.output.checkpoints import last_checkpoint
 from orchestration.attempt import EnginesEnd, Order, attempt
 from orchestration.cluster import RESOURCE, runs_at_once
-from orchestration.engine import STOPPING_SIGNALS, Outcome
+from orchestration.engine import Outcome, answered_signals
 from orchestration.ledger import UNTRIED, Entry, Ledger, State
 from orchestration.sweep import Member, Sweep
 from orchestration.tally import STOP_WORDS, Tally
@@ -99,7 +97,7 @@ class Ensemble:
             self._sort(member, retry)
         next_look = 0.0
         try:
-            with self._signals():
+            with answered_signals(self._count_request):
                 while self._goes_on():
                     if time.monotonic() >= next_look:
                         self._look()
@@ -193,16 +191,5 @@ class Ensemble:
         if entry.state == State.FAILED or (entry.state == State.STOPPED and entry.code != Outcome.STOPPED):
             self._tally.last_error = f"{member}: {entry.reason}"
 
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Count what asks this process to stop."""
-
-        def request(_number: int, _frame: FrameType | None) -> None:
-            self._requests += 1
-
-        before = {number: signal.signal(number, request) for number in STOPPING_SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    def _count_request(self) -> None:
+        self._requests += 1

@@ -21,7 +21,7 @@ from mpi_engine.experiment import Experiment, ExperimentError, Problem
 from mpi_engine.run.calibration import Measurement
 from mpi_engine.run.footprint import CHECKPOINT
 from mpi_engine.run.kinds import make_footprint
-from orchestration.engine import Engine, Outcome, count_cores, forwarded_signals
+from orchestration.engine import Engine, Outcome, answered_signals, count_cores
 from orchestration.launcher import prepare, read_experiment
 from orchestration.progress import clock
 
@@ -129,7 +129,7 @@ def make_plan(file: Path, ranks: int, overrides: Sequence[str] = ()) -> Plan:
 def _calibrate(file: Path, ranks: int, overrides: Sequence[str]) -> Measurement:
     with tempfile.TemporaryDirectory(prefix="steelyard-plan-") as temporary, tempfile.TemporaryFile() as words:
         launch = replace(prepare(file, Path(temporary), ranks, overrides), only_calibrates=True)
-        with Engine(launch.command(), ranks, subprocess.DEVNULL, words) as engine, forwarded_signals(engine):
+        with Engine(launch.command(), ranks, subprocess.DEVNULL, words) as engine, answered_signals(engine.stop):
             while (code := engine.wait(0.2)) is None:
                 pass
         if code != Outcome.DONE:

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mpi_engine.run.directory import EXPERIMENT_FILE
-from orchestration.engine import STOPPING_SIGNALS, Engine, Outcome, count_cores, forwarded_signals
+from orchestration.engine import STOPPING_SIGNALS, Engine, Outcome, answered_signals, count_cores
 from orchestration.launcher import Launch, read_status
 
 _REFRESH_S = 0.2
@@ -62,7 +62,7 @@ def follow(launch: Launch, console: Console, errors: Console) -> int:
         with (
             Live(console=console, auto_refresh=False, transient=True) if on_terminal else nullcontext() as live,
             Engine(launch.command(), launch.ranks, lines, noise) as engine,
-            forwarded_signals(engine),
+            answered_signals(engine.stop),
         ):
             code = _wait(engine, launch.directory, live, errors)
         was_stopped = code == Outcome.STOPPED or (engine.requests > 0 and code not in set(Outcome))
@@ -110,7 +110,7 @@ def branch(parent: Path, directory: Path, at: str, overrides: Sequence[str], con
     for override in overrides:
         command += ["--set", override]
     with tempfile.TemporaryFile() as noise:
-        with Engine(command, 1, subprocess.DEVNULL, noise) as engine, forwarded_signals(engine):
+        with Engine(command, 1, subprocess.DEVNULL, noise) as engine, answered_signals(engine.stop):
             code = _wait(engine, directory, None, errors)
         _explain(code, code in _UNDERSTOOD, errors, noise)
     if code == Outcome.DONE:

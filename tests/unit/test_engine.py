@@ -34,9 +34,9 @@ sys.exit(75)
 # A command that starts such ranks, waits for them, and tells how often it has asked them to stop.
 COMMAND = """
 import sys
-from orchestration.engine import Engine, forwarded_signals
+from orchestration.engine import Engine, answered_signals
 told = 0
-with Engine(sys.argv[2:], int(sys.argv[1]), sys.stderr) as engine, forwarded_signals(engine):
+with Engine(sys.argv[2:], int(sys.argv[1]), sys.stderr) as engine, answered_signals(engine.stop):
     while (code := engine.wait(0.05)) is None:
         if engine.requests > told:
             told = engine.requests
