@@ -35,7 +35,8 @@ from mpi_engine.dynamics.delivery import deliver, deliver_dense, deliver_weighte
 from mpi_engine.dynamics.integrators import exponential_euler, forward_euler
 from mpi_engine.dynamics.neurons import announce, find_spikes
 from mpi_engine.dynamics.plasticity import (
-    drifted, fades, last_event, remember, remember_trace, trace_at, trace_of, update_postsynaptic, update_presynaptic,
+    drifted, fades, last_event, remember, remember_trace, row_of, trace_at, trace_of, update_postsynaptic,
+    update_presynaptic,
 )
 from mpi_engine.dynamics.recorders import count_spikes, has_room, keep_spikes, observe, trace
 from mpi_engine.dynamics.stimulus import announce_train

@@ -84,7 +84,8 @@ class Learning:
             lines += parameter_class(f"p{p}_{rule}", list(rule_parameters(self.e, projection, rule, 0)))
         of_source = ", ".join(f"trace_of({name}, source)" if name.startswith("pre_") else name for name in names)
         history = f"history_{self.e.projections[projection].target}"
-        spike, drift = f"n = {history}.steps[depth, target]", self._drift(projection, "depth + 1")
+        spike = f"n = {history}.steps[row_of({history}, target, depth), target]"
+        drift = self._drift(projection, "depth + 1")
         functions_of = {
             "see_post": ("seen, k, target, depth", [spike, *self._see(projection, "post")]),
             "on_post": ("w, seen, k", self._change(projection, "post", functions)),
@@ -121,7 +122,8 @@ class Learning:
                 elif side == "pre":
                     known[name] = f"post_{self.postsynaptic[trace]}.value[target]"
                 elif trace in self.sampled[target]:
-                    known[name] = f"history_{target}.samples[{self.sampled[target].index(trace)}, depth, target]"
+                    row = f"row_of(history_{target}, target, depth)"
+                    known[name] = f"history_{target}.samples[{self.sampled[target].index(trace)}, {row}, target]"
             found |= {(rule, name): known[name] for name in arguments_of(function) if name in known}
         return found
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import Real, part
+from mpi_engine.compiled import Real, kernel, part
 from mpi_engine.dynamics.integrators import decay_factor
 from mpi_engine.dynamics.neurons import Population
 from mpi_engine.experiment import Experiment, PairRule, Triplet, UserRule
@@ -27,6 +27,9 @@ Function = Callable[..., Any]
 
 DEPTH = 64
 """Spikes that a history holds; older ones are applied to every row before they are dropped."""
+
+NEAR = 4
+"""So many of them move down at a spike; the others are far apart in memory, and form a ring, of which one changes."""
 
 NEVER = -(2**30)
 """The step of spikes that have not happened."""
@@ -85,7 +88,7 @@ class PostsynapticTrace(NamedTuple):
 
 
 class History(NamedTuple):
-    """Steps of the last spikes of a rank's targets, newest first.
+    """Steps of the last spikes of a rank's targets; see `row_of`.
 
     Parameters
     ----------
@@ -93,10 +96,13 @@ class History(NamedTuple):
         `NEVER` where there was none.
     samples : ndarray, shape (n_samples, DEPTH, n)
         Postsynaptic traces as these spikes saw them, for the rules that ask.
+    turn : ndarray of uint8, shape (n,)
+        By how many rows each target's ring is turned.
     """
 
     steps: NDArray[np.int32]
     samples: NDArray[np.float32]
+    turn: NDArray[np.uint8]
 
 
 class Trace(NamedTuple):
@@ -133,7 +139,7 @@ def _keep(trace: Trace, dtype: np.dtype[Any]) -> NDArray[np.float32]:
 def make_history(experiment: Experiment, n: int, n_samples: int) -> History:
     """Make the histories of n targets, empty."""
     samples = np.zeros((n_samples, DEPTH, n), experiment.run.state_dtype)
-    return History(np.full((DEPTH, n), NEVER, np.int32), samples)
+    return History(np.full((DEPTH, n), NEVER, np.int32), samples, np.zeros(n, np.uint8))
 
 
 def pair_on_pre(w: Real, x_post: Real, p: Any) -> Real:
@@ -218,7 +224,7 @@ def drifted(w: Real, steps: int, constant: Real, slope: Real) -> float:
 @part
 def last_event(history: History, trace: SourceTrace, epoch: NDArray[np.int32], target: int, depth: int) -> int:
     """Step to which a weight is up to date: of the last spike on either side, a history's entry or an older one."""
-    post = history.steps[depth, target] if depth < history.steps.shape[0] else NEVER
+    post = history.steps[row_of(history, target, depth), target] if depth < DEPTH else NEVER
     return max(post, trace.last, epoch[0])
 
 
@@ -265,22 +271,62 @@ def update_postsynaptic(trace: PostsynapticTrace, population: Population) -> Non
 
 
 @part
+def row_of(history: History, target: int, depth: int) -> int:
+    """Row of a history that holds a target's spike: the newest has depth 0."""
+    if depth < NEAR:
+        return depth
+    row = depth + np.int64(history.turn[target])
+    return row if row < DEPTH else row - (DEPTH - NEAR)
+
+
+@part
 def remember(history: History, population: Population, n: int) -> None:
     """Note the spikes of this step, after `make_room` has been called for every projection onto the population."""
-    steps = history.steps
     for k in range(population.n_fired[0]):
         i = population.fired[k]
-        for depth in range(steps.shape[0] - 1, 0, -1):
-            steps[depth, i] = steps[depth - 1, i]
-        steps[0, i] = n
+        oldest = row_of(history, i, DEPTH - 1)
+        _push(history.steps, i, oldest, n)
+        history.turn[i] = oldest - NEAR
 
 
 @part
 def remember_trace(history: History, sample: int, trace: PostsynapticTrace, population: Population) -> None:
-    """Note the trace that the spikes of this step see."""
-    samples = history.samples[sample]
+    """Note the trace that the spikes of this step see, before these are noted themselves."""
     for k in range(population.n_fired[0]):
         i = population.fired[k]
-        for depth in range(samples.shape[0] - 1, 0, -1):
-            samples[depth, i] = samples[depth - 1, i]
-        samples[0, i] = trace.value[i]
+        _push(history.samples[sample], i, row_of(history, i, DEPTH - 1), trace.value[i])
+
+
+@part
+def _push(rows: NDArray[Any], i: int, oldest: int, value: Real) -> None:
+    """Put a value before the others of a target; the oldest is dropped."""
+    rows[oldest, i] = rows[NEAR - 1, i]
+    for depth in range(NEAR - 1, 0, -1):
+        rows[depth, i] = rows[depth - 1, i]
+    rows[0, i] = value
+
+
+@kernel
+def straighten(history: History) -> None:
+    """Turn all rings back: afterwards row and depth are the same, and a saved history does not tell how it was kept."""
+    for i in range(history.turn.size):
+        if history.turn[i] > 0:
+            _turn_back(history.steps, i, history.turn[i])
+            for sample in range(history.samples.shape[0]):
+                _turn_back(history.samples[sample], i, history.turn[i])
+            history.turn[i] = 0
+
+
+@part
+def _turn_back(rows: NDArray[Any], i: int, turn: int) -> None:
+    """Rotate a target's ring in its place: each of two parts is reversed, then the whole."""
+    middle = NEAR + turn
+    _reverse(rows, i, NEAR, middle)
+    _reverse(rows, i, middle, DEPTH)
+    _reverse(rows, i, NEAR, DEPTH)
+
+
+@part
+def _reverse(rows: NDArray[Any], i: int, begin: int, end: int) -> None:
+    for k in range((end - begin) // 2):
+        rows[begin + k, i], rows[end - 1 - k, i] = rows[end - 1 - k, i], rows[begin + k, i]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mpi_engine.compiled import Real, part
 from mpi_engine.dynamics.delivery import arrive, prefetch_next
 from mpi_engine.dynamics.neurons import Population
-from mpi_engine.dynamics.plasticity import History
+from mpi_engine.dynamics.plasticity import DEPTH, History, row_of
 from mpi_engine.dynamics.synapses import PlasticProjection, Room
 from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.rows import piece
@@ -71,20 +71,20 @@ def list_fired(room: Room, history: History, targets: NDArray[np.uint16], first:
     int
         Number of lists.
     """
-    newest, once = history.steps[0], room.listed[0]
+    steps, once = history.steps, room.listed[0]
     n_listed = n_lists = 0
     for s in range(targets.size):
         once[n_listed] = s
-        n_listed += newest[first + targets[s]] >= since
+        n_listed += steps[0, first + targets[s]] >= since
     while n_listed > 0:
         room.n_listed[n_lists] = n_listed
         listed, more_often = room.listed[n_lists, :n_listed], room.listed[n_lists + 1]
         n_lists += 1
-        older = history.steps[n_lists]
         n_listed = 0
         for s in listed:
             more_often[n_listed] = s
-            n_listed += older[first + targets[s]] >= since
+            target = first + targets[s]
+            n_listed += steps[row_of(history, target, n_lists), target] >= since
     return n_lists
 
 
@@ -203,14 +203,13 @@ def visits_of(rules: Learn) -> Visits:
 
         One spike more is kept, which all rows have seen: the one to which their weights may be up to date.
         """
-        steps = history.steps
-        last = steps.shape[0] - 2
+        steps, last = history.steps, DEPTH - 2
         for k in range(population.n_fired[0]):
             target = population.fired[k]
-            if steps[last, target] < projection.oldest[0]:
+            if steps[row_of(history, target, last), target] < projection.oldest[0]:
                 continue
             # half the history is dropped from duty at once, so that this stays rare
-            enough = steps[last // 2, target] + 1
+            enough = steps[row_of(history, target, last // 2), target] + 1
             oldest = n
             for source in range(projection.visited.size):
                 if projection.visited[source] < enough:

@@ -173,7 +173,7 @@ class Footprint:
 
     def _history(self, name: str) -> int:
         """Bytes of the history of a neuron's spikes."""
-        return DEPTH * (4 + self._real * len(self._plan.learning.sampled[name]))
+        return DEPTH * (4 + self._real * len(self._plan.learning.sampled[name])) + 1
 
     def _joint(self, name: str) -> int:
         return len(JOINT) if "g_total" in self._experiment.variables_of(name) else 0

@@ -12,7 +12,12 @@ from numpy.typing import NDArray
 from mpi_engine.dynamics.block import Plan, load_kernels
 from mpi_engine.dynamics.currents import Drive
 from mpi_engine.dynamics.neurons import Population, make_population
-from mpi_engine.dynamics.plasticity import make_history, make_postsynaptic_trace, make_presynaptic_trace
+from mpi_engine.dynamics.plasticity import (
+    make_history,
+    make_postsynaptic_trace,
+    make_presynaptic_trace,
+    straighten,
+)
 from mpi_engine.dynamics.stimulus import make_trains
 from mpi_engine.dynamics.stopwatch import Stopwatch
 from mpi_engine.dynamics.synapses import AnyProjection, PlasticProjection, make_projection
@@ -134,6 +139,8 @@ class Simulation(Stepping):
         clock = self.neurons.clock
         self._kernels.block(1, 0, clock, self.exchange, *self._arguments())     # no step, but every type is known
         self._kernels.prime.compile(tuple(numba.typeof(argument) for argument in (0, self.exchange, *self._spikers())))
+        for history in self.histories.values():
+            straighten(history)
         for name in self.experiment.plastic:
             self.present_weights(name)
         for variable in self.state:
@@ -160,6 +167,8 @@ class Simulation(Stepping):
         change between spikes are saved as of their last one, and as they are now.
         """
         now = self.present_synapses()
+        for history in self.histories.values():
+            straighten(history)
         records = [variable.record() for variable in self.state]
         records += [replace(synapses, path=f"{synapses.path}_now").record()
                     for synapses in now if self.plan.learning.drifts(synapses.name)]
