@@ -191,7 +191,7 @@ class TimeSplit:
     simulated_ms : float
         Biological time that was simulated meanwhile [ms].
     build_s, compile_s : float
-        Wall time before the first step, on rank 0 [s]: of drawing the network, and of compiling or loading the step.
+        Wall time before the first step, on rank 0 [s]: of drawing the network, and of compiling or loading kernels.
     cpu_s : ndarray of float, shape (P,)
         Processor time of the steps [s], of all threads; neither of writing nor of checkpoints.
     peak_memory_mb : ndarray of float, shape (P,)

@@ -10,12 +10,13 @@ import numpy as np
 import psutil
 
 from mpi_engine.compiled import kernel
+from mpi_engine.dynamics.stopwatch import Timings
 from mpi_engine.experiment import Experiment
 from mpi_engine.network.exchange import Exchange, exchange, make_exchange
 from mpi_engine.network.ranks import Ranks
 from mpi_engine.output.layout import Record
 from mpi_engine.output.writers import Writer
-from mpi_engine.run.kinds import make_simulation
+from mpi_engine.run.kinds import make_ready, make_simulation
 from mpi_engine.run.stepping import Stepping
 
 RUN_S, RUN_STEPS = 1.5, 1000
@@ -70,11 +71,13 @@ def calibrate(experiment: Experiment, directory: Path, ranks: Ranks, writer: Wri
     writer : Writer
         How they write.
     """
-    started = time.monotonic()
-    simulation = make_simulation(experiment, ranks)
-    built = time.monotonic()
-    simulation.compile()
-    compiled = time.monotonic()
+    timings = Timings()
+    with timings.phase("compile"):
+        make_ready(experiment, ranks)
+    with timings.phase("build"):
+        simulation = make_simulation(experiment, ranks)
+    with timings.phase("compile"):
+        simulation.compile()
     simulation.start()
     step_s, rates_hz = _run(simulation)
     memory = int(psutil.Process().memory_info().rss)
@@ -83,8 +86,8 @@ def calibrate(experiment: Experiment, directory: Path, ranks: Ranks, writer: Wri
     return Measurement(
         ranks.size,
         ranks.maximum(memory),
-        build_s=built - started,
-        compile_s=compiled - built,
+        build_s=timings["build"],
+        compile_s=timings["compile"],
         step_s=step_s,
         exchange_s=_time_exchange(ranks),
         seal_s=seal_s,

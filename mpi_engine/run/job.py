@@ -24,7 +24,7 @@ from mpi_engine.output.segments import consolidate, seal
 from mpi_engine.output.writers import Writer, choose_writer
 from mpi_engine.run.directory import RunDirectory, read_parent
 from mpi_engine.run.health import Health, UnhealthyError, write_dump
-from mpi_engine.run.kinds import make_simulation
+from mpi_engine.run.kinds import make_ready, make_simulation
 from mpi_engine.run.resumption import change_experiment, find_start, finished_step
 from mpi_engine.run.stepping import Stepping
 from mpi_engine.run.walltime import WallTime
@@ -194,6 +194,8 @@ class Job:
         for warning in find_warnings(e):
             log.warning("%s", warning)
         log.info("building %s neurons on %d ranks", f"{e.n_neurons:,}", ranks.size)
+        with self._timings.phase("compile"):
+            make_ready(e, ranks)
         with self._timings.phase("build"):
             simulation = make_simulation(e, ranks)
             self._health = Health(simulation)

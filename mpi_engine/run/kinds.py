@@ -10,8 +10,17 @@ from mpi_engine.network.ranks import Ranks
 from mpi_engine.run.coding import CodingSimulation
 from mpi_engine.run.coding_footprint import CodingFootprint
 from mpi_engine.run.footprint import Footprint
-from mpi_engine.run.simulation import Simulation
+from mpi_engine.run.simulation import Simulation, load_construction
 from mpi_engine.run.stepping import Stepping
+
+
+def make_ready(experiment: Experiment, ranks: Ranks) -> None:
+    """Collective. Load what draws a network, so that its time is not counted as that of drawing.
+
+    A coding network is small, and loads what it needs as it is made.
+    """
+    if not isinstance(experiment, CodingExperiment):
+        load_construction(experiment, ranks)
 
 
 def make_simulation(

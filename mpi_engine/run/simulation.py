@@ -36,6 +36,20 @@ from mpi_engine.run.stepping import Stepping, require_compilable, require_same_b
 from mpi_engine.run.weights import WeightRecorder
 
 
+def load_construction(experiment: Experiment, ranks: Ranks) -> None:
+    """Collective. Load the kernels that draw a network, compiled by one rank a node if they are not in the cache.
+
+    A `Simulation` loads them itself; where this is not called before, all ranks may compile the same at once.
+    """
+    partition = Partition.even(experiment.sizes, ranks.size)
+
+    def load() -> None:
+        for name in experiment.projections:
+            make_projection(experiment, name, connect_nobody(experiment, name, partition, ranks.rank))
+
+    ranks.one_per_node_first(load)
+
+
 class Simulation(Stepping):
     """Collective. A network in its initial state, ready to be advanced.
 
@@ -59,17 +73,10 @@ class Simulation(Stepping):
         self.step = self.recorded = 0
         self.plan = Plan(experiment)
         self.stopwatch = Stopwatch(self.plan.laps)
-        self.ranks.one_per_node_first(self._compile_construction)
         self._build_network()
         self._build_recorders()
         self._build_exchange()
         self.state = find_state(self)
-
-    def _compile_construction(self) -> None:
-        """Load the kernels that draw the network, compiled if they are not in the cache."""
-        for name in self.experiment.projections:
-            drawn = connect_nobody(self.experiment, name, self.partition, self.ranks.rank)
-            make_projection(self.experiment, name, drawn)
 
     def _build_network(self) -> None:
         e, rank = self.experiment, self.ranks.rank

@@ -16,7 +16,7 @@ from mpi_engine.experiment import Experiment, load_experiment
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import Ranks
 from mpi_engine.output.layout import Record
-from mpi_engine.run.simulation import Simulation
+from mpi_engine.run.simulation import Simulation, load_construction
 
 
 def random_partition(experiment: Experiment, n_ranks: int, seed: int) -> Partition:
@@ -54,6 +54,7 @@ def digest(experiment: Experiment, ranks: Ranks, partition: Partition | None, st
 if __name__ == "__main__":
     ranks = Ranks.world()
     experiment = load_experiment(sys.argv[1])
+    load_construction(experiment, ranks)
     digests = {digest(experiment, ranks, None, int(sys.argv[2]))}
     for seed in sys.argv[3:]:
         digests.add(digest(experiment, ranks, random_partition(experiment, ranks.size, int(seed)), int(sys.argv[2])))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from mpi_engine.experiment import Experiment, load_experiment
 from mpi_engine.network.ranks import Ranks
 from mpi_engine.output.layout import is_report_time
-from mpi_engine.run.simulation import Simulation
+from mpi_engine.run.simulation import Simulation, load_construction
 from tests.mpi.digest import random_partition, whole
 
 
@@ -48,6 +48,7 @@ if __name__ == "__main__":
     experiment = load_experiment(sys.argv[1])
     steps, restarts, seed = map(int, sys.argv[2:])
     stops = np.random.default_rng(seed).choice(np.arange(1, steps), restarts, replace=False)
+    load_construction(experiment, ranks)
     digests = [digest(experiment, ranks, cuts, seed) for cuts in ([steps], [*sorted(stops.tolist()), steps])]
     if ranks.is_first:
         print(*digests)
