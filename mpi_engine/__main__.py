@@ -60,6 +60,7 @@ def main() -> int:
 
 def _do(arguments: argparse.Namespace, ranks: Ranks) -> int:
     # after MPI: h5py must find the MPI library loaded
+    from mpi_engine.compiled import why_not_kept  # noqa: PLC0415
     from mpi_engine.output.reader import RunError  # noqa: PLC0415
     from mpi_engine.output.writers import WriteError  # noqa: PLC0415
     from mpi_engine.run.directory import DirectoryError  # noqa: PLC0415
@@ -67,6 +68,8 @@ def _do(arguments: argparse.Namespace, ranks: Ranks) -> int:
 
     actions = {"run": _run, "resume": _resume, "branch": _branch, "calibrate": _calibrate}
     try:
+        if reason := why_not_kept():
+            raise LaunchError(reason)
         return actions[arguments.command](arguments, ranks)
     except (ExperimentError, DirectoryError, LaunchError, RunError, UnhealthyError) as error:
         code = DAMAGED if isinstance(error, RunError) else UNHEALTHY if isinstance(error, UnhealthyError) else WRONG

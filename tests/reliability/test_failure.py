@@ -72,3 +72,16 @@ def test_a_job_step_whose_ranks_do_not_see_each_other_is_refused(
     [line] = end.err.splitlines()
     assert line.startswith("steelyard: the launcher meant 4 ranks, but this world has size 1")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_cache_that_cannot_be_written_to_is_told(
+    small_experiment: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    file = tmp_path / "experiment.toml"
+    file.write_text(tomli_w.dumps(small_experiment(**SHORT)))
+    end = engine(1, "run", file, "-o", tmp_path / "run", env={"XDG_CACHE_HOME": str(file)})
+    assert end.code == 2, end.err
+    [line] = end.err.splitlines()
+    assert line.startswith(f"steelyard: kernel cache = {file}/steelyard/kernels/")
+    assert "Not a directory; let it be written to, or set XDG_CACHE_HOME to another" in line
+    assert not (tmp_path / "run").exists()
