@@ -173,6 +173,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a threshold that is no parameter": ('threshold="V_th_mv"', 'threshold="V_max_mv"', "'V_max_mv' is no parameter"),
     "an import that is not there": ("from mpi_engine.user import", "import nowhere\nfrom mpi_engine.user import",
                                     "No module named 'nowhere'"),
+    "a parameter with a name of Python's": ('"rate": 0.01,', '"rate": 0.01, "lambda": 1.0,', "anything 'lambda'"),
+    "a state variable with a name that is taken": ('state=["current"]', 'state=["dt"]', "'dt', which is taken"),
     "the other decorator": ('@synapse(parameters={"tau_ms": 10.0}, state=["current"])\n',
                             '@rule(parameters={"tau_ms": 10.0})\n', "SynapseModel is needed"),
     "no such function": ("def feedforward(", "def feedback(", "no function feedforward"),
