@@ -40,7 +40,7 @@ def find_structural_problems(experiment: Experiment, volleys: Mapping[str, float
         Most spikes of a source in one step, by input; one where it is not named.
     """
     e = experiment
-    problems = [*_references(e), *_subpopulations(e), *_weights(e), *_connections(e)]
+    problems = [*_references(e), *_variables(e), *_subpopulations(e), *_weights(e), *_connections(e)]
     return [*problems, *_sizes(e, volleys), *_recorders(e), *_samples(e), *_health(e)]
 
 
@@ -78,6 +78,17 @@ def _references(e: Experiment) -> Iterator[Problem]:
         yield from _reference(f"recording.traces.{name}", name, known, "population or subpopulation")
     if e.recording.rates:
         yield from _parts(e, "recording.rates.subpopulations", e.recording.rates.subpopulations)
+
+
+def _variables(e: Experiment) -> Iterator[Problem]:
+    for name, population in e.populations.items():
+        neuron = e.neurons.get(population.neuron)
+        if not isinstance(neuron, UserNeuron):
+            continue
+        for variable in (e.variable_of(kind) for kind in e.synapses_of(name) if kind in e.synapses):
+            if variable in neuron.state:
+                remedy = f"a synapse of {name} has a variable of this name; rename the state variable, or the synapse"
+                yield Problem(f"neurons.{population.neuron}.file", repr(variable), remedy)
 
 
 def _subpopulations(e: Experiment) -> Iterator[Problem]:
