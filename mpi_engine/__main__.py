@@ -53,6 +53,9 @@ def main() -> int:
         code = _do(arguments, ranks)
         ranks.meet("the end")
         return code
+    except MemoryError as error:
+        remedy = "take more ranks or memory, of which `steelyard plan` says how much, or a smaller network"
+        _abort(f"steelyard: memory of rank {ranks.rank}: {error}; {remedy}", WRONG, ranks)
     except Exception:
         told = f"steelyard: rank {ranks.rank} of {ranks.size} failed\n{traceback.format_exc()}"
         _abort(told, BUG, ranks)
