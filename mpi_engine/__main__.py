@@ -53,6 +53,9 @@ def main() -> int:
         code = _do(arguments, ranks)
         ranks.meet("the end")
         return code
+    except MemoryError as error:
+        remedy = "take more ranks or memory, of which `steelyard plan` says how much, or a smaller network"
+        _abort(f"steelyard: memory of rank {ranks.rank}: {error}; {remedy}", WRONG, ranks)
     except Exception:
         told = f"steelyard: rank {ranks.rank} of {ranks.size} failed\n{traceback.format_exc()}"
         _abort(told, BUG, ranks)
@@ -60,6 +63,7 @@ def main() -> int:
 
 def _do(arguments: argparse.Namespace, ranks: Ranks) -> int:
     # after MPI: h5py must find the MPI library loaded
+    from mpi_engine.compiled import why_not_kept  # noqa: PLC0415
     from mpi_engine.output.reader import RunError  # noqa: PLC0415
     from mpi_engine.output.writers import WriteError  # noqa: PLC0415
     from mpi_engine.run.directory import DirectoryError  # noqa: PLC0415
@@ -67,6 +71,8 @@ def _do(arguments: argparse.Namespace, ranks: Ranks) -> int:
 
     actions = {"run": _run, "resume": _resume, "branch": _branch, "calibrate": _calibrate}
     try:
+        if reason := why_not_kept():
+            raise LaunchError(reason)
         return actions[arguments.command](arguments, ranks)
     except (ExperimentError, DirectoryError, LaunchError, RunError, UnhealthyError) as error:
         code = DAMAGED if isinstance(error, RunError) else UNHEALTHY if isinstance(error, UnhealthyError) else WRONG

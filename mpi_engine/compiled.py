@@ -11,6 +11,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 import llvmlite
@@ -58,6 +59,17 @@ def cache_directory() -> Path:
     """Where compiled kernels are kept: ``$XDG_CACHE_HOME/steelyard/kernels``, a directory for each fingerprint."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "steelyard" / "kernels" / fingerprint()
+
+
+def why_not_kept() -> str:
+    """Say why compiled kernels cannot be kept here, without which no run begins; empty if they can."""
+    directory = cache_directory()
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=directory):
+            return ""
+    except OSError as error:
+        return f"kernel cache = {directory}: {error.strerror}; let it be written to, or set XDG_CACHE_HOME to another"
 
 
 numba.config.CACHE_DIR = str(cache_directory())

@@ -26,10 +26,11 @@ import ast
 import functools
 import hashlib
 import inspect
+import keyword
 import math
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import CodeType, ModuleType, SimpleNamespace
 from typing import Any
@@ -249,6 +250,7 @@ def arguments_of(function: Function) -> list[str]:
 
 def try_neuron(model: NeuronModel, filename: str, parameters: Mapping[str, float], state: Mapping[str, float]) -> None:
     """Call a neuron's functions once at its reset, and raise UserError unless they return finite numbers."""
+    _require_names(model, filename, model.state, ("V", "V_free", "I", "p", "waiting"))
     _require(model.threshold in parameters, model.function, filename, f"threshold {model.threshold!r} is no parameter")
     for variable, rate in model.decay.items():
         _require(rate in parameters and variable in ("V", *state), model.function, filename,
@@ -261,6 +263,7 @@ def try_neuron(model: NeuronModel, filename: str, parameters: Mapping[str, float
 
 def try_synapse(model: SynapseModel, filename: str, parameters: Mapping[str, float], dt: float = 0.1) -> None:
     """Call a synapse's function once, and raise UserError unless it returns finite numbers."""
+    _require_names(model, filename, model.state, ("V", "arrived", "dt", "p"))
     state = dict.fromkeys(model.state, 0.0)
     known = {**state, "arrived": 1.0, "V": -65.0, "dt": dt, "p": SimpleNamespace(**parameters)}
     _call(model.function, filename, known, 1 + len(state), " and ".join([*state, "the current"]))
@@ -268,6 +271,7 @@ def try_synapse(model: SynapseModel, filename: str, parameters: Mapping[str, flo
 
 def try_rule(model: RuleModel, filename: str, parameters: Mapping[str, float]) -> None:
     """Call a rule's functions once, and raise UserError unless they return finite numbers."""
+    _require_names(model, filename, model.traces)
     for trace, tau in model.traces.items():
         _require(trace.endswith(("_pre", "_post")), model.function, filename,
                  f"the trace {trace!r} must end in _pre or _post, the side whose spikes it follows")
@@ -283,9 +287,21 @@ def try_teacher(
     model: TeacherModel, filename: str, parameters: Mapping[str, float], initial_state: Sequence[float]
 ) -> None:
     """Call a teacher's function once in its initial state, and raise UserError unless it returns finite slopes."""
+    _require_names(model, filename)
     known = {"x": tuple(initial_state), "t": 0.0, "p": SimpleNamespace(**parameters)}
     n = len(initial_state)
     _call(model.function, filename, known, n, f"the slope of each of the {n} components of initial_state")
+
+
+def _require_names(
+    model: Declaration, filename: str, variables: Iterable[str] = (), taken: Collection[str] = ()
+) -> None:
+    """Raise UserError unless parameters and variables have names that can stand in a function, and are not taken."""
+    for name in (*model.parameters, *variables):
+        is_name = name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("_")
+        _require(is_name, model.function, filename, f"cannot name anything {name!r}; choose a name as of a variable")
+    for name in variables:
+        _require(name not in taken, model.function, filename, f"has a variable {name!r}, which is taken; rename it")
 
 
 def _call(function: Function, filename: str, known: Mapping[str, Any], n: int, what: str) -> None:

@@ -163,7 +163,7 @@ def _caches() -> Iterator[Finding]:
     if os.access(nearest, os.W_OK):
         yield Finding("Compiled kernels", f"{kernels} ({_content(kernels)})")
     else:
-        remedy = "set XDG_CACHE_HOME to a writable directory, or every run compiles anew"
+        remedy = "set XDG_CACHE_HOME to a writable directory: no run begins without"
         yield Finding("Compiled kernels", f"{kernels} cannot be written", remedy)
     yield Finding("Built wheels", f"{cache / 'wheels'} ({_content(cache / 'wheels')})")
 

@@ -31,7 +31,7 @@ import numpy as np
 
 from mpi_engine.compiled import inlined, kernel, part
 from mpi_engine.dynamics.currents import inject
-from mpi_engine.dynamics.delivery import deliver, deliver_dense, deliver_weighted, slot
+from mpi_engine.dynamics.delivery import add_arrivals, count_arrivals, count_dense_arrivals, slot
 from mpi_engine.dynamics.integrators import exponential_euler, forward_euler
 from mpi_engine.dynamics.neurons import announce, find_spikes
 from mpi_engine.dynamics.plasticity import (
@@ -207,8 +207,8 @@ def _deliver(plan: Plan, sources: Container[str]) -> list[Line]:
         if p.source not in sources:
             continue
         if not p.rules:
-            dense = "deliver_dense" if is_dense(plan.experiment, name) else "deliver"
-            deliver = "deliver_weighted" if p.has_drawn_weights else dense
+            count = "count_dense_arrivals" if is_dense(plan.experiment, name) else "count_arrivals"
+            deliver = "add_arrivals" if p.has_drawn_weights else count
             lines += [("deliver", f"{deliver}(synapses_{name}, x, index_{p.source}, n)")]
         else:
             state = f"synapses_{name}, history_{p.target}, x, index_{p.source}, n, learn_{name}"

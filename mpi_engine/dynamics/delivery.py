@@ -77,7 +77,7 @@ def slot_of_synapse(projection: Listed, now: int, synapse: int) -> int:
 
 
 @inlined
-def deliver(projection: StaticProjection, x: Exchange, index: int, n: int) -> None:
+def count_arrivals(projection: StaticProjection, x: Exchange, index: int, n: int) -> None:
     """Count the arrivals of a source population's spikes."""
     rows, arrivals = projection.rows, projection.arrivals[slot(projection, n + projection.delays[0])]
     now = slot(projection, n)
@@ -95,7 +95,7 @@ def deliver(projection: StaticProjection, x: Exchange, index: int, n: int) -> No
 
 
 @inlined
-def deliver_dense(projection: DenseProjection, x: Exchange, index: int, n: int) -> None:
+def count_dense_arrivals(projection: DenseProjection, x: Exchange, index: int, n: int) -> None:
     """Count the arrivals of a source population's spikes, at 64 targets at a time."""
     adjacency, arrivals = projection.adjacency, projection.arrivals[slot(projection, n + projection.delays[0])]
     n_words = adjacency.words.shape[1]
@@ -106,7 +106,7 @@ def deliver_dense(projection: DenseProjection, x: Exchange, index: int, n: int) 
 
 
 @part
-def deliver_weighted(projection: WeightedProjection, x: Exchange, index: int, n: int) -> None:
+def add_arrivals(projection: WeightedProjection, x: Exchange, index: int, n: int) -> None:
     """Add up the arrivals of a source population's spikes, in ascending order of sources."""
     rows = projection.rows
     for k in range(x.offsets[index], x.offsets[index + 1]):

@@ -37,22 +37,23 @@ class Functions:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def name(self, function: Function, alias: str) -> str:
-        """Make a function of plain Python known to the text under an alias, and return this."""
+    def name(self, function: Function, purpose: str) -> str:
+        """Make a function of plain Python known to the text, and return under which name: no other name is like it."""
+        plain, compiled = f"plain_{purpose}", f"compiled_{purpose}"
         name = function.__name__
         module = sys.modules[function.__module__]
         if getattr(module, name, None) is not function:     # a user's, behind its declaration or without a name
-            name = alias
+            name = plain
             setattr(module, name, function)
-        line = f"from {module.__name__} import {name} as _{alias}"
+        line = f"from {module.__name__} import {name} as {plain}"
         if line not in self.lines:
-            self.lines += [line, f"{alias} = part(_{alias})"]
-        return alias
+            self.lines += [line, f"{compiled} = part({plain})"]
+        return compiled
 
 
-def call(function: Function, alias: str, known: Mapping[str, str]) -> str:
-    """Write a call of a function with the arguments that it asks for, given how each is written in the text."""
-    return f"{alias}({', '.join(known[name] for name in arguments_of(function))})"
+def call(function: Function, name: str, known: Mapping[str, str]) -> str:
+    """Write a call of a function, by its name in the text, with what it asks for, given how each is written there."""
+    return f"{name}({', '.join(known[argument] for argument in arguments_of(function))})"
 
 
 def parameter_class(name: str, parameters: list[str]) -> list[str]:

@@ -6,8 +6,8 @@ import hashlib
 import importlib.util
 import os
 import sys
-from pathlib import Path
 from types import ModuleType
+from uuid import uuid4
 
 from mpi_engine.compiled import cache_directory
 
@@ -28,7 +28,7 @@ def load_module(kind: str, text: str) -> ModuleType:
     path = cache_directory() / f"{name}.py"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(f"{path}.{os.getpid()}")
+        temporary = path.with_name(f"{name}.{uuid4().hex}")    # others may write it, with the same process number
         temporary.write_text(text, encoding="utf-8")
         os.utime(temporary, (1, 1))    # numba stamps caches with the source's time: the name says all, so pin it
         temporary.replace(path)

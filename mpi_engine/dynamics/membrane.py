@@ -44,9 +44,9 @@ class Membrane:
 
     def text(self) -> str:
         """Write the functions ``integrate_`` and ``reset_`` of the population."""
-        classes = parameter_class(f"p_{self.population}", list(self.parameters))
+        classes = parameter_class(f"neuron_{self.population}", list(self.parameters))
         for kind, (declared, _) in self.own.items():
-            classes += parameter_class(f"p_{self.population}_{kind}", list(declared.parameters))
+            classes += parameter_class(f"synapse_{self.population}_{kind}", list(declared.parameters))
         return "\n".join([*classes, "", "", *self._integrate(), "", "", *self._reset(), ""])
 
     def _p(self, index: str) -> str:
@@ -54,7 +54,7 @@ class Membrane:
         rows = iter(range(len(self.parameters)))
         terms = [f"varied[{next(rows)}, {index}]" if isinstance(value, np.ndarray) else f"c{k}"
                  for k, value in enumerate(self.parameters.values())]
-        return f"p = p_{self.population}({', '.join(terms)})"
+        return f"p = neuron_{self.population}({', '.join(terms)})"
 
     def _constants(self) -> list[str]:
         """Write the loads of constant parameters, and of ``p`` where it is the same for all neurons."""
@@ -88,7 +88,7 @@ class Membrane:
                 lines += [f"s_{kind}_{variable} = neurons.synaptic[{row}]"]
                 row += 1
             terms = ", ".join(f"c[{constant + k}]" for k in range(len(declared.parameters)))
-            lines += [f"p_{kind} = p_{name}_{kind}({terms})"]
+            lines += [f"p_{kind} = synapse_{name}_{kind}({terms})"]
             constant += len(declared.parameters)
         loop = [self._p("i")] if self.is_varied else []
         for kind, s in state.items():

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from mpi_engine.dynamics.functions import Functions, call
 from mpi_engine.dynamics.generated import load_module
+from mpi_engine.experiment import ExperimentError, Problem
 from mpi_engine.experiment.coding import CodingExperiment
+from mpi_engine.experiment.data import DataError
 from mpi_engine.experiment.pilot import describe_divergence
 from mpi_engine.experiment.teachers import FlowPart, RecordedTeacher
 from mpi_engine.experiment.trajectory import read_trajectory
@@ -75,6 +77,11 @@ class Teaching:
     experiment : CodingExperiment
         Resolved.
 
+    Raises
+    ------
+    ExperimentError
+        If the file of a recorded trajectory is not what it was when the experiment was read.
+
     Attributes
     ----------
     initial_state : ndarray of float64, shape (K,)
@@ -91,7 +98,11 @@ class Teaching:
         self._module: ModuleType | None = None
         self.drift: int | None = None
         if isinstance(teacher, RecordedTeacher):
-            self._samples = self.in_network_units(read_trajectory(teacher))
+            try:
+                states = read_trajectory(teacher)
+            except DataError as error:
+                raise ExperimentError([Problem(f"teacher.{error.key}", repr(teacher.file), str(error))]) from None
+            self._samples = self.in_network_units(states)
             self._interval_s, self._repeats = teacher.interval_ms * 1e-3, teacher.repeats
             self.initial_state = self._samples[0].copy()
         else:
@@ -171,7 +182,7 @@ def _text(teacher: FlowPart, offset: Floats, scale: Floats) -> str:
     """Write the text of a teacher's kernels."""
     functions, dimensions = Functions(), range(teacher.n_dimensions)
     state = ", ".join(f"{float(offset[d])!r} + {float(scale[d])!r} * x{d}" for d in dimensions)
-    functions.name(teacher.flow, "f")
+    flow = functions.name(teacher.flow, "f")
     value = "y[{}]" if teacher.returns_tuple else "y"
     slopes = [f"{value.format(d)} / {float(scale[d])!r}" for d in dimensions]
 
@@ -195,7 +206,7 @@ def _text(teacher: FlowPart, offset: Floats, scale: Floats) -> str:
         names=list(teacher.constants),
         values=", ".join(repr(value) for value in teacher.constants.values()),
         x=", ".join(f"x{d}" for d in dimensions),
-        call=call(teacher.flow, "f", {"x": f"({state},)", "t": "t", "p": "p"}),
+        call=call(teacher.flow, flow, {"x": f"({state},)", "t": "t", "p": "p"}),
         slopes=f"({', '.join(slopes)},)",
         states=lines([f"x{d} = states[m, {d}]" for d in dimensions], 2),
         stages=lines(stages, 2),

@@ -131,6 +131,11 @@ def _as_it_is(w: Real, _target: int, _depth: int, _here: Any) -> Real:
 
 
 @part
+def _unchanged(w: Real, _seen: NDArray[np.float32], _k: int, _here: Any) -> Real:
+    return w
+
+
+@part
 def _never(_here: Any) -> int:
     return np.iinfo(np.int64).max
 
@@ -162,7 +167,7 @@ def bringing(rules: Learn) -> Any:
 
 def visits_of(rules: Learn) -> Visits:
     """Put a projection's rules into the functions that visit its rows."""
-    at, see_pre, on_pre = rules.at, rules.see_pre, rules.on_pre
+    at, see_pre, on_pre = rules.at, rules.see_pre, rules.on_pre or _unchanged
     replay = _nothing_to_replay if rules.on_post is None else replaying(rules)
     bring_row = _nothing_to_bring if rules.bring is None else bringing(rules)
 

@@ -211,5 +211,9 @@ def steps(duration_ms: float, dt_ms: float) -> int:
 
 
 def divides(dt_ms: float, duration_ms: float) -> bool:
-    """Say whether a duration is a whole number of time steps, up to rounding of decimal fractions."""
-    return abs(steps(duration_ms, dt_ms) * dt_ms - duration_ms) <= 1e-9 * max(abs(duration_ms), dt_ms)
+    """Say whether a duration is a whole number of time steps, up to rounding of decimal fractions.
+
+    A duration above zero has one at least.
+    """
+    n_steps = steps(duration_ms, dt_ms)
+    return (n_steps > 0 or duration_ms == 0) and abs(n_steps * dt_ms - duration_ms) <= 1e-9 * max(duration_ms, dt_ms)

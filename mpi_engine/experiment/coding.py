@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt
 
 from mpi_engine.experiment.base import Milliseconds, Part
-from mpi_engine.experiment.coding_network import CodingNetwork, GivenDecoder, Learning
+from mpi_engine.experiment.coding_network import CodingNetwork, Learning
 from mpi_engine.experiment.experiment import Experiment, Name, Run
 from mpi_engine.experiment.phases import CodingInput, Death, Phase, PulseInput, Trials
 from mpi_engine.experiment.recording import Recording
@@ -204,12 +202,6 @@ class CodingExperiment(Experiment):
     def exploring_input(self) -> CodingInput | None:
         """Input with which a pilot run explores the states that the basis must tell apart: of the first to learn."""
         return next((phase.input for phase in self.phases.values() if phase.does == "learn"), None)
-
-    @property
-    def given_decoder(self) -> NDArray[np.float64] | None:
-        """Decoding vectors if the experiment gives them, shape (N, K)."""
-        decoder = self.network.decoder
-        return np.array(decoder.vectors) if isinstance(decoder, GivenDecoder) else None
 
     def durations(self) -> Iterator[tuple[str, float]]:
         """List every duration that must be a whole number of steps, by its key."""

@@ -20,7 +20,10 @@ def find_coding_problems(experiment: CodingExperiment) -> list[Problem]:
 
 
 def _times(e: CodingExperiment) -> Iterator[Problem]:
-    dt = e.run.dt_ms
+    dt, checks_ms, weights_ms = e.run.dt_ms, e.health.interval_ms, e.health.weights_interval_ms
+    if not divides(checks_ms, weights_ms):
+        remedy = f"is not a multiple of health.interval_ms = {checks_ms:g}; choose one that is"
+        yield Problem("health.weights_interval_ms", f"{weights_ms:g}", remedy)
     for key, duration in e.durations():
         if not divides(dt, duration):
             yield Problem(key, f"{duration:g}", f"is not a multiple of run.dt_ms = {dt:g}; choose one that is")

@@ -11,14 +11,16 @@ from mpi_engine.experiment.experiment import Experiment
 from mpi_engine.experiment.inputs import Injected
 from mpi_engine.experiment.pairs import Homeostatic
 from mpi_engine.experiment.plasticity import Normalisation
+from mpi_engine.experiment.populations import UserNeuron
 from mpi_engine.experiment.problems import Problem, suggest
 from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent, Projection
 
 MAX_SIZE = 2**31 - 1
-MAX_STEPS = 2**31 - 2
+MAX_STEPS = 2**31 - 2**12     # inputs are made some thousand steps ahead
 MAX_IN_DEGREE = 2**16 - 1
 MAX_DELAY_STEPS = 2**15
 MAX_REFRACTORY_STEPS = 2**15 - 1
+MAX_SAMPLES = 2**33     # of a bin, of which each is some 2^29 units where it is large, in sums of 63 bits
 CUT = " (a normal distribution is cut at six standard deviations)"
 
 
@@ -38,8 +40,8 @@ def find_structural_problems(experiment: Experiment, volleys: Mapping[str, float
         Most spikes of a source in one step, by input; one where it is not named.
     """
     e = experiment
-    problems = [*_references(e), *_subpopulations(e), *_weights(e), *_connections(e)]
-    return [*problems, *_sizes(e, volleys), *_recorders(e), *_health(e)]
+    problems = [*_references(e), *_variables(e), *_subpopulations(e), *_weights(e), *_connections(e)]
+    return [*problems, *_sizes(e, volleys), *_recorders(e), *_samples(e), *_health(e)]
 
 
 def _reference(key: str, name: str, known: list[str], what: str) -> Iterator[Problem]:
@@ -78,6 +80,17 @@ def _references(e: Experiment) -> Iterator[Problem]:
         yield from _parts(e, "recording.rates.subpopulations", e.recording.rates.subpopulations)
 
 
+def _variables(e: Experiment) -> Iterator[Problem]:
+    for name, population in e.populations.items():
+        neuron = e.neurons.get(population.neuron)
+        if not isinstance(neuron, UserNeuron):
+            continue
+        for variable in (e.variable_of(kind) for kind in e.synapses_of(name) if kind in e.synapses):
+            if variable in neuron.state:
+                remedy = f"a synapse of {name} has a variable of this name; rename the state variable, or the synapse"
+                yield Problem(f"neurons.{population.neuron}.file", repr(variable), remedy)
+
+
 def _subpopulations(e: Experiment) -> Iterator[Problem]:
     for name, some in e.subpopulations.items():
         key = f"subpopulations.{name}"
@@ -109,6 +122,9 @@ def _weights(e: Experiment) -> Iterator[Problem]:
             if isinstance(rule, Homeostatic) and rule.weight_norm_mv * given < 0:
                 remedy = f"the weights of {name} have the other sign: the rule would drive rates away from its target"
                 yield Problem(f"plasticity.{rule_name}.weight_norm_mv", f"{rule.weight_norm_mv:g}", remedy)
+            if isinstance(rule, Normalisation) and rule.sum_mv is not None and rule.sum_mv * given < 0:
+                remedy = f"the weights of {name} have the other sign, and would change it; give their sum the same sign"
+                yield Problem(f"plasticity.{rule_name}.sum_mv", f"{rule.sum_mv:g}", remedy)
             bounds = [key for key in ("weight_min_mv", "weight_max_mv") if getattr(rule, key, None) is not None]
             if bounds and p.synapse in e.synapses and e.weight_unit(name) < 0:
                 remedy = f"bounds turn around for the matched inhibitory conductance of {name}; give it weight instead"
@@ -259,9 +275,11 @@ def _sizes(e: Experiment, volleys: Mapping[str, float]) -> Iterator[Problem]:
             remedy = f"{e.ends(name)[0]} offers only {candidates} sources; lower it"
             yield Problem(f"projections.{name}.in_degree", str(p.in_degree), remedy)
         _, most = e.expected_in_degree(name)
-        if (most + 6 * most**0.5) * volleys.get(p.source, 1.0) > MAX_IN_DEGREE:
+        volley = volleys.get(p.source, 1.0)
+        if (most + 6 * most**0.5) * volley > MAX_IN_DEGREE:
             key = "in_degree" if p.in_degree is not None else "probability"
-            remedy = f"gives about {most:.0f} synapses a neuron, above {MAX_IN_DEGREE} a projection; lower it"
+            together = f", and a source of {p.source} up to {volley:.0f} spikes in a step" if volley >= 2 else ""
+            remedy = f"gives about {most:.0f} synapses a neuron{together}, above {MAX_IN_DEGREE} a projection; lower it"
             yield Problem(f"projections.{name}.{key}", str(p.in_degree or p.probability), remedy)
     for name, current in e.currents.items():
         n = _size_of(e, current.target)
@@ -317,6 +335,19 @@ def _recorders(e: Experiment) -> Iterator[Problem]:
                 if onto != of:
                     remedy = f"is part of {of}, but {name} goes to {onto}; choose a part of it"
                     yield Problem(f"recording.weights.targets.{name}.{index}", repr(part), remedy)
+
+
+def _samples(e: Experiment) -> Iterator[Problem]:
+    for name, population in e.populations.items() if e.has_shadow_voltage else ():
+        if isinstance(e.neurons.get(population.neuron), UserNeuron):
+            remedy = f"the leak of {name} is not known, whose neuron is a user's own; leave it out"
+            yield Problem("recording.statistics.shadow_voltage", "true", remedy)
+    if e.recording.rates and e.neuron_counts:
+        bin_ms, sample_ms = e.recording.rates.bin_ms, e.recording.sample_ms
+        size, name = max((size, name) for name, size in e.neuron_counts.items())
+        if (samples := size * bin_ms / sample_ms) > MAX_SAMPLES:
+            remedy = f"has {samples:.3g} samples of {name} in a bin, above {MAX_SAMPLES}; lower it or raise sample_ms"
+            yield Problem("recording.rates.bin_ms", f"{bin_ms:g}", remedy)
 
 
 def _health(e: Experiment) -> Iterator[Problem]:

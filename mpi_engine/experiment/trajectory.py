@@ -22,11 +22,16 @@ def resolve_trajectory(teacher: RecordedTeacher, directory: Path) -> RecordedTea
         If the file cannot be read, or is not the one that was resolved.
     """
     path = (directory / teacher.file).resolve()
+    return teacher.model_copy(update={"file": str(path), "sha256": _digest(path, teacher)})
+
+
+def _digest(path: Path, teacher: RecordedTeacher) -> str:
+    """Give the digest of a file, unless it is another than the one that was resolved."""
     digest = digest_of(path, "file")
     if teacher.sha256 not in (None, digest):
         raise DataError(f"has another content than the experiment was made for ({teacher.sha256[:12]}…); restore it, "
                         "or leave out sha256 to take what is there")
-    return teacher.model_copy(update={"file": str(path), "sha256": digest})
+    return digest
 
 
 def read_trajectory(teacher: RecordedTeacher) -> Floats:
@@ -40,8 +45,9 @@ def read_trajectory(teacher: RecordedTeacher) -> Floats:
     Raises
     ------
     DataError
-        If the file does not hold the columns, or what it holds are not numbers.
+        If the file does not hold the columns, or what it holds are not numbers; if it is not the one that was resolved.
     """
+    _digest(Path(teacher.file), teacher)
     try:
         lines = Path(teacher.file).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):

@@ -248,7 +248,7 @@ class Sealed:
         """List the attributes of each group and dataset: of the first file that has it; of the root, both ends."""
         merged: dict[str, dict[str, Any]] = {}
         for path, manifest in zip(self.files, self.manifests, strict=True):
-            if not manifest.keys() <= merged.keys():    # most often, the first file has everything
+            if not merged or not manifest.keys() <= merged.keys():    # most often, the first file has everything
                 with open_sealed(path) as file:
                     merged = all_attributes(file) | merged
         with open_sealed(self.files[-1]) as file:

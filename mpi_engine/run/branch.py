@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 
 from mpi_engine.compiled import build
+from mpi_engine.dynamics.learning import Learning
 from mpi_engine.experiment import CodingExperiment, Experiment, ExperimentError, Problem, find_changes, parse_experiment
 from mpi_engine.network.partition import Partition
 from mpi_engine.network.ranks import Ranks
@@ -73,7 +74,7 @@ def branch(parent: Path, directory: Path, at: str, overrides: Sequence[str]) -> 
     old = parse_experiment(tomllib.loads(checkpoint.experiment), (), str(checkpoint.path), None)
     new = parse_experiment(tomllib.loads(checkpoint.experiment), overrides, str(checkpoint.path))
     changes = find_changes(old, new)
-    problems = [*_find_fixed(old, new, changes), *_find_other_basis(old, new),
+    problems = [*_find_fixed(old, new, changes), *_find_other_basis(old, new), *_find_other_traces(old, new),
                 *_find_times(old, new, checkpoint.step, changes)]
     if problems:
         raise ExperimentError(problems, str(parent))
@@ -137,6 +138,24 @@ def _find_other_basis(old: Experiment, new: Experiment) -> Iterator[Problem]:
     if old.network.basis.decorrelated and old.exploring_input != new.exploring_input:
         yield Problem("phases", "", "the basis is decorrelated over states that the teacher visits with the input of "
                       "the first phase that learns, and so this cannot change; leave it, or begin a new run")
+
+
+def _find_other_traces(old: Experiment, new: Experiment) -> Iterator[Problem]:
+    """Find rules that would take over the trace of another, as they are numbered by what they follow."""
+    before, after = _numbered_traces(old), _numbered_traces(new)
+    for (projection, rule, name), number in after.items():
+        if before.get((projection, rule, name), number) != number:
+            yield Problem(f"plasticity.{rule}", "", f"would take over {name} on {projection} from another rule: both "
+                          "follow one trace now; let time constants differ, if by little, or begin a new run")
+
+
+def _numbered_traces(experiment: Experiment) -> dict[tuple[str, str, str], int]:
+    """Number of each trace in a checkpoint, by projection, rule and name."""
+    learning = Learning(experiment)
+    return {
+        (projection, rule, name): (learning.presynaptic if name.endswith("_pre") else learning.postsynaptic)[trace]
+        for projection in experiment.plastic for (rule, name), trace in learning.traces(projection).items()
+    }
 
 
 def _find_times(old: Experiment, new: Experiment, step: int, changes: Mapping[str, Any]) -> Iterator[Problem]:

@@ -56,7 +56,8 @@ class RunDirectory:
         except (FileExistsError, FileNotFoundError):     # the other one has cleared away what was to be linked
             raise DirectoryError(f"run directory = {path}: another job has just claimed it; wait for its end") from None
         except OSError as error:
-            raise DirectoryError(f"run directory = {path}: {error.strerror}; check its permissions") from None
+            remedy = "check its permissions, the room on its disk, and that its file system has hard links"
+            raise DirectoryError(f"run directory = {path}: {error.strerror}; {remedy}") from None
         finally:
             for link in path.glob(".lock.*"):       # also those of jobs that died here
                 with suppress(OSError):

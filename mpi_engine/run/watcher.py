@@ -165,7 +165,7 @@ class Watcher:
 
     def _watch(self) -> None:
         try:
-            next_line, line_interval = time.monotonic() + _FIRST_LINE_S, _FIRST_LINE_S
+            next_line, line_interval, told = time.monotonic() + _FIRST_LINE_S, _FIRST_LINE_S, ""
             while not self._done.is_set():
                 readable, _, _ = select.select([self._signals], [], [], _HEARTBEAT_S)
                 if readable:
@@ -176,7 +176,9 @@ class Watcher:
                     self._look_for_file()
                     self._beat()
                 except OSError as error:     # a full disk must not end the watch for signals
-                    log.warning("no heartbeat: %s", error)
+                    if str(error) != told:
+                        log.warning("no heartbeat: %s", error)
+                    told = str(error)
                 if self._phase == "running" and time.monotonic() >= next_line:
                     self._log_progress()
                     line_interval = min(2 * line_interval, _LONGEST_LINE_S)

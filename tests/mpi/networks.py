@@ -88,7 +88,7 @@ NETWORKS: dict[str, Table] = {
                     "parameters": {"d_mv_per_ms": {"lognormal": [6.0, 0.2]}}},
         },
         "populations": {"I": {"neuron": "own"}},
-        "synapses": {"blocked": {"kind": "user", "file": OWN}},
+        "synapses": {"I": {"kind": "user", "file": OWN, "function": "blocked"}},     # called like its population
         "plasticity": {
             "triplet": {"rule": "triplet", "a2_minus_mv": 0.1, "a3_minus_mv": 0.02, "a2_plus_mv": 0.05,
                         "a3_plus_mv": 0.1, "tau_plus_ms": 17.0, "tau_minus_ms": 34.0, "tau_x_ms": 100.0,
@@ -102,7 +102,7 @@ NETWORKS: dict[str, Table] = {
             "E_to_E": {"plasticity": ["triplet", "drift", "sum"]},
             "X_to_E": {"plasticity": "voltage_gated"},
             "I_to_E": {"plasticity": ["homeostatic"]},
-            "X_to_I": {"synapse": "blocked", "weight_mv": 60.0},
+            "X_to_I": {"synapse": "I", "weight_mv": 60.0},
         },
     },
 }

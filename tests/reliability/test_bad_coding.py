@@ -92,6 +92,12 @@ BAD: dict[str, tuple[Table, tuple[str, ...]]] = {
         {"recording": {"currents": {"neurons": [3, 60]}}}, ("recording.currents.neurons = 60", "60 neurons")
     ),
     "recording rates": ({"recording": {"rates": {"bin_ms": 1.0}}}, ("recording.rates",)),
+    "samples of no time": (
+        {"recording": {"state": {"interval_ms": 1e-12}}}, ("recording.state.interval_ms", "run.dt_ms")
+    ),
+    "weights looked at off the checks": (
+        {"health": {"weights_interval_ms": 0.01}}, ("health.weights_interval_ms = 0.01", "health.interval_ms = 100")
+    ),
     "a sample off the step": (
         {"recording": {"state": {"interval_ms": 0.25}}}, ("recording.state.interval_ms", "run.dt_ms")
     ),

@@ -13,6 +13,7 @@ import pytest
 import tomli_w
 
 from orchestration.cli import main
+from tests.mpi.networks import MODELS
 
 Table = dict[str, Any]
 Make = Callable[..., Table]
@@ -202,6 +203,21 @@ BAD_EXPERIMENTS = {
         {"plasticity": {"sum": {"rule": "normalisation", "interval_ms": 10.05}}},
         "plasticity.sum.interval_ms", "multiple",
     ),
+    "a sum of the other sign": (
+        {"plasticity": {"sum": {"rule": "normalisation", "interval_ms": 10.0, "sum_mv": 50.0}},
+         "projections": {"I_to_E": {"plasticity": ["homeostatic", "sum"]}}},
+        "plasticity.sum.sum_mv = 50", "other sign",
+    ),
+    "the leak of a user's neuron": (
+        {"neurons": {"own": {"model": "user", "file": MODELS, "function": "izhikevich", "V_init_mv": -65.0}},
+         "populations": {"I": {"neuron": "own"}}, "recording": {"statistics": {"shadow_voltage": True}}},
+        "recording.statistics.shadow_voltage = true", "the leak of I",
+    ),
+    "more steps than can be counted": ({"run": {"duration_ms": 214748364.0}}, "run.duration_ms", "above 2147479552"),
+    "bins of too much": (
+        {"recording": {"rates": {"bin_ms": 1e9}, "sample_ms": 0.1}}, "recording.rates.bin_ms", "8.3e+11 samples of E",
+    ),
+    "bins of nothing": ({"recording": {"rates": {"bin_ms": 1e-11}}}, "recording.rates.bin_ms", "sample_ms"),
     "drawn time constants below zero": (
         {"neurons": {"cortical": {"tau_m_ms": {"normal": [15.0, 3.0]}}}}, "neurons.cortical.tau_m_ms", "six standard",
     ),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import tomli_w
 
-from tests.reliability.engines import WITHIN_S, befallen, engine
+from tests.reliability.engines import WITHIN_S, befallen, end_of, engine, started_engine
 
 PHASES = ("building", "compiling", "running", "writing", "checkpointing", "finishing")
 
@@ -72,3 +72,42 @@ def test_a_job_step_whose_ranks_do_not_see_each_other_is_refused(
     [line] = end.err.splitlines()
     assert line.startswith("steelyard: the launcher meant 4 ranks, but this world has size 1")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_cache_that_cannot_be_written_to_is_told(
+    small_experiment: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    file = tmp_path / "experiment.toml"
+    file.write_text(tomli_w.dumps(small_experiment(**SHORT)))
+    end = engine(1, "run", file, "-o", tmp_path / "run", env={"XDG_CACHE_HOME": str(file)})
+    assert end.code == 2, end.err
+    [line] = end.err.splitlines()
+    assert line.startswith(f"steelyard: kernel cache = {file}/steelyard/kernels/")
+    assert "Not a directory; let it be written to, or set XDG_CACHE_HOME to another" in line
+    assert not (tmp_path / "run").exists()
+
+
+_LIMITED = """
+import resource, runpy, sys
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv.pop(1)),) * 2)
+runpy.run_module("mpi_engine", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_a_network_that_needs_more_memory_than_there_is_is_told(
+    small_experiment: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    """Spikes under way to 10^6 neurons for up to 32768 steps: 65 GB, where a rank may have 16."""
+    file, limit = tmp_path / "experiment.toml", 16 * 10**9
+    table = small_experiment(**SHORT, populations={"I": {"size": 10**6}})
+    table["projections"] = {"X_to_I": table["projections"]["X_to_I"] | {"probability": 1e-3, "delay_ms": 3276.8}}
+    table["recording"] = {"segment_ms": 10.0}
+    file.write_text(tomli_w.dumps(table))
+    with started_engine(2, "-c", _LIMITED, str(limit), "run", file, "-o", tmp_path / "run") as process:
+        end = end_of(process)
+    assert end.code == 2, end.err
+    assert "Traceback" not in end.err
+    told = [line for line in end.err.splitlines() if line.startswith("steelyard: memory of rank ")]
+    assert told
+    assert "Unable to allocate" in told[0]
+    assert "`steelyard plan`" in told[0]

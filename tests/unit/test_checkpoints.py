@@ -394,3 +394,5 @@ def test_another_drift_begins_with_the_weights_as_they_are(small_experiment: Mak
     assert other.read("/synapses/E_to_E/weights", 0, n).tobytes() == now.tobytes()
     assert other.read("/synapses/E_to_E/epoch", 0, 1).tolist() == [500]
     assert same.read("/synapses/E_to_E/epoch", 0, 1).tolist() != [500]
+    with pytest.raises(ExperimentError, match=r"plasticity\.homeostatic: would take over x_post on I_to_E"):
+        branch(tmp_path / "parent", tmp_path / "third", "latest", [longer, "plasticity.homeostatic.tau_ms=34.0"])

@@ -15,16 +15,17 @@ DELAYS = {"uniform": [0.4, 2.5]}
 # one synapse kind each, so that their currents are told apart
 PROJECTIONS: dict[str, dict[str, Any]] = {
     "counted": {"source": "E", "weight_mv": 2.0, "delay_ms": DELAYS},
-    "dense": {"source": "E", "weight_mv": 2.0, "delay_ms": 0.7},
+    "dense_later": {"source": "E", "weight_mv": 2.0, "delay_ms": 0.7},
     "dense_at_once": {"source": "I", "weight_mv": -2.0},
     "sparse": {"source": "E", "probability": 0.05, "weight_mv": 5.0, "delay_ms": 0.7},
-    "weighted": {"source": "E", "weight_mv": {"normal": [2.0, 0.3]}, "delay_ms": 0.7},
+    "weighted_later": {"source": "E", "weight_mv": {"normal": [2.0, 0.3]}, "delay_ms": 0.7},
     "at_once": {"source": "E", "weight_mv": {"uniform": [0.0, 1.0]}},
     "both": {"source": "I", "weight_mv": {"lognormal": [-1.0, 0.5]}, "delay_ms": DELAYS},
-    "learning": {"source": "I", "weight_mv": {"lognormal": [-1.0, 0.5]}, "delay_ms": DELAYS, "plasticity": "hardly"},
+    # these learn, whatever they are called
+    "dense": {"source": "I", "weight_mv": {"lognormal": [-1.0, 0.5]}, "delay_ms": DELAYS, "plasticity": "hardly"},
     "input": {"source": "X", "weight_mv": {"uniform": [10.0, 30.0]}, "delay_ms": DELAYS},
     "counted_input": {"source": "X", "weight_mv": 20.0, "delay_ms": {"uniform": [0.1, 60.0]}},
-    "learning_input": {"source": "X", "weight_mv": 10.0, "delay_ms": DELAYS, "plasticity": "hardly"},
+    "weighted": {"source": "X", "weight_mv": 10.0, "delay_ms": DELAYS, "plasticity": "hardly"},
 }
 
 

@@ -127,7 +127,8 @@ def test_volleys_that_cannot_be_counted_are_refused(small_experiment, tmp_path: 
         parse_experiment(with_file(small_experiment, kind="recorded", file=str(tmp_path / "x.h5")))
     assert {problem.key for problem in caught.value.problems} == {
         "projections.X_to_E.probability", "projections.X_to_I.probability"}
-    assert all("above 65535" in problem.remedy for problem in caught.value.problems)
+    told = "and a source of X up to 20000 spikes in a step, above 65535"
+    assert all(told in problem.remedy for problem in caught.value.problems)
 
 
 def test_a_file_is_resolved_when_the_experiment_is_read(small_experiment, tmp_path: Path, monkeypatch) -> None:

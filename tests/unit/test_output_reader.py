@@ -248,6 +248,16 @@ def test_segments_follow_each_other(tmp_path: Path, going: Path) -> None:
     assert open_run(directory).verify() != []
 
 
+def test_a_run_that_records_nothing_can_finish(tmp_path: Path) -> None:
+    """Neurons without synapses, of which nothing was asked."""
+    for first in (0, 100):
+        seal(WRITER, tmp_path, first, first + 100, DT_MS, [])
+    path = consolidate(WRITER, tmp_path, provenance(WRITER, experiment(), 0.0, {}, 1))
+    assert open_run(path).recorded_ms == pytest.approx(200 * DT_MS)
+    assert open_run(path).verify() == []
+    assert differences(path, path) == []
+
+
 def test_there_must_be_segments_to_consolidate(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="has no sealed segment"):
         consolidate(WRITER, tmp_path, [])

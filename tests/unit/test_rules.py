@@ -45,6 +45,7 @@ PROJECTIONS: dict[str, dict[str, dict[str, Any]]] = {
     },
     # a trace that is zero after 15 ms, by which many sources have not fired again
     "fading": {"pair": {"rule": "pair", "tau_ms": 0.5, "b_pre": [-1e-2, 1e-3], "b_post": [2e-2, -3e-3]}},
+    "summed": {"sum": {"rule": "normalisation", "interval_ms": 50.0, "sum_mv": 3.0}},
     "falling": {"pair": {"rule": "pair", "tau_ms": 20.0, "b_pre": [-0.5, 0.0], "b_post": [0.1, 0.0]}},
 }
 """Sets of rules by the projection that learns by them."""
@@ -106,7 +107,8 @@ class Reference:
         self.rules = {name: e.plasticity[name] for name in e.projections[projection].rules}
         self.x = {(name, trace): np.zeros(w.shape[1] if trace.endswith("_pre") else w.shape[0])
                   for name, rule in self.rules.items() for trace in rule.traces}
-        self.totals = np.nansum(w, axis=1)
+        sums = [rule.sum_mv for rule in self.rules.values() if getattr(rule, "sum_mv", None)]
+        self.totals = np.full(w.shape[0], sums[0]) if sums else np.nansum(w, axis=1)
 
     def step(self, n: int, pre: NDArray[np.int64], post: NDArray[np.int64]) -> None:
         e = self.e
@@ -204,8 +206,8 @@ def paired(rule: dict[str, Any], pre: dict[int, list[int]], post: list[int]) -> 
         "inputs": pulses,
         "synapses": {"excitatory": {"kind": "exponential_current", "tau_ms": 5.0}},
         "projections": {"A_to_B": {"source": "A", "target": "B", "synapse": "excitatory", "probability": 1.0,
-                                   "weight_mv": 1e-3, "plasticity": "learning"}},
-        "plasticity": {"learning": rule},
+                                   "weight_mv": 1e-3, "plasticity": "A_to_B"}},
+        "plasticity": {"A_to_B": rule},     # called like its projection
     })
     simulation = Simulation(experiment)
     simulation.compile()

@@ -12,6 +12,7 @@ from scipy.stats import chi2
 
 from mpi_engine.dynamics.stimulus import PoissonTrains, RecordedTrains
 from mpi_engine.experiment import Experiment, parse_experiment
+from mpi_engine.experiment.consistency import MAX_STEPS
 from mpi_engine.experiment.data import read
 from mpi_engine.network.partition import Partition
 
@@ -141,6 +142,19 @@ def test_trains_depend_on_neither_cuts_nor_the_runs_length(changes: dict[str, An
         assert np.array_equal(other[0][inside], steps) and np.array_equal(other[1][inside], ids)
     late = spikes(experiment_with(250.0, **poisson(**changes)), begin=1200)
     assert np.array_equal(late[0], steps[steps >= 1200]) and np.array_equal(late[1], ids[steps >= 1200])
+
+
+def test_the_last_steps_that_may_be_have_their_spikes() -> None:
+    """Steps are counted in 32 bits, and made ahead of the run."""
+    trains = PoissonTrains(experiment_with(250.0, **poisson()), "X", Partition({"X": [0, 50]}), 0, None)
+    trains.start_at(MAX_STEPS - 3000)
+    trains.fill_until(MAX_STEPS + 2)
+    steps = trains.train.steps[:-1].astype(np.int64)
+    assert (np.diff(steps) >= 0).all()
+    assert steps[0] >= MAX_STEPS - 3000
+    assert steps[-1] > MAX_STEPS
+    assert steps.size == pytest.approx(50 * 20.0 * 1e-3 * DT_MS * (trains.filled_until - MAX_STEPS + 3000), rel=0.3)
+    assert trains.train.steps[-1] > trains.filled_until + 1
 
 
 def test_recorded_spikes_act_in_the_first_step_that_ends_at_or_after_them(tmp_path: Path) -> None:

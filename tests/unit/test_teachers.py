@@ -17,12 +17,19 @@ from tests.coding_networks import Table, make
 
 FILE = '''from math import sin
 
+from numba import njit
+
 from mpi_engine.user import teacher
+
+
+@njit
+def f(rate, x):
+    return -rate * x
 
 
 @teacher(parameters={"rate": 2.0})
 def decay(x, t, p):
-    return -p.rate * x[0], t + 1e-8 * sin(1e12 * t)
+    return f(p.rate, x[0]), t + 1e-8 * sin(1e12 * t)
 
 
 @teacher(parameters={})
@@ -163,6 +170,18 @@ def test_mistakes_in_recordings_are_told(tmp_path: Path, recorded: Table, told: 
         resolved({"kind": "recorded", "file": "arm.csv", **recorded}, tmp_path)
 
 
+@pytest.mark.parametrize(("after", "told"), [("x\n1\n2\n3\n5\n", "another content"), (None, "there is no file")])
+def test_a_recording_that_changes_before_the_run_is_told(tmp_path: Path, after: str | None, told: str) -> None:
+    path = tmp_path / "arm.csv"
+    path.write_text("x\n1\n2\n3\n4\n", encoding="utf-8")
+    experiment = resolved({"kind": "recorded", "file": "arm.csv", "columns": ["x"], "interval_ms": 1.0}, tmp_path)
+    path.unlink()
+    if after:
+        path.write_text(after, encoding="utf-8")
+    with pytest.raises(ExperimentError, match=rf"teacher\.file = .*{told}"):
+        Teaching(experiment)
+
+
 def test_divergence_in_the_run_names_time_and_state(file: Path) -> None:
     """The pilot is undisturbed, the run is not: a stable state with a way to infinity beside it."""
     file.write_text("from mpi_engine.user import teacher\n\n\n@teacher(parameters={})\ndef flow(x):\n"
@@ -188,7 +207,7 @@ def test_where_a_teacher_may_rest_elsewhere_the_middle_is_between(file: Path) ->
 
 def test_a_flow_that_cannot_be_compiled_is_told(file: Path) -> None:
     experiment = resolved(user(file, "spelled_out", [1.0]))
-    with pytest.raises(ExperimentError, match=r"teacher\.file = .*flows\.py: line 18 cannot be compiled"):
+    with pytest.raises(ExperimentError, match=r"teacher\.file = .*flows\.py: line 25 cannot be compiled"):
         CodingSimulation(experiment)
 
 

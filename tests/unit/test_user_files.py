@@ -47,6 +47,16 @@ def homeostatic(w, x_post, p):
     return w - p.rate * (x_post - p.alpha) * w
 '''
 
+ADAPTING = '''
+from mpi_engine.user import neuron
+
+
+@neuron(parameters={"V_th_mv": 0.0}, threshold="V_th_mv", state={"I_excitatory": 0.0},
+        reset=lambda I_excitatory, p: (-70.0, I_excitatory + 1.0))
+def eif(V, I_excitatory, I, p):
+    return I - I_excitatory - V, -I_excitatory
+'''
+
 SCALED = {"weight_scaling": "1/sqrt(N)", "probability": 0.1}
 
 EIF = {"model": "eif", "tau_m_ms": 15.0, "E_L_mv": -72.0, "V_T_mv": -55.0, "Delta_T_mv": 1.0, "V_th_mv": -50.0,
@@ -173,6 +183,8 @@ MISTAKES: dict[str, tuple[str, str, str]] = {
     "a threshold that is no parameter": ('threshold="V_th_mv"', 'threshold="V_max_mv"', "'V_max_mv' is no parameter"),
     "an import that is not there": ("from mpi_engine.user import", "import nowhere\nfrom mpi_engine.user import",
                                     "No module named 'nowhere'"),
+    "a parameter with a name of Python's": ('"rate": 0.01,', '"rate": 0.01, "lambda": 1.0,', "anything 'lambda'"),
+    "a state variable with a name that is taken": ('state=["current"]', 'state=["dt"]', "'dt', which is taken"),
     "the other decorator": ('@synapse(parameters={"tau_ms": 10.0}, state=["current"])\n',
                             '@rule(parameters={"tau_ms": 10.0})\n', "SynapseModel is needed"),
     "no such function": ("def feedforward(", "def feedback(", "no function feedforward"),
@@ -215,16 +227,18 @@ def test_what_cannot_be_compiled_is_told_with_its_line(
     ({"neurons": {"eif": {"initial": {"u": 1.0}}}}, "neurons.eif", "initial.u"),
     ({"neurons": {"eif": {"function": "homeostatic"}}}, "neurons.eif", "a NeuronModel is needed"),
     ({"plasticity": {"learning": {"parameters": {"tau_ms": 0.0}}}}, "plasticity.learning", "above 0"),
+    ({"neurons": {"eif": {"file": "adapting.py"}}}, "neurons.eif.file", "a synapse of E has a variable"),
 ])
 def test_what_the_experiment_says_of_a_file_is_checked(
     change: dict[str, Any], key: str, told: str, models: Path
 ) -> None:
+    (models / "adapting.py").write_text(ADAPTING)
     table = network(own=True)
     for part, entries in change.items():
         for name, keys in entries.items():
             table[part][name] = table[part][name] | keys
     with pytest.raises(ExperimentError) as error:
         parse_experiment(table, directory=models)
-    (problem,) = error.value.problems
-    assert problem.key == key
+    problem = error.value.problems[0]
+    assert {found.key for found in error.value.problems} == {key}
     assert told in str(problem)

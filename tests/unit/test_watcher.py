@@ -100,6 +100,23 @@ def test_a_file_in_the_directory_asks_for_a_stop(simulation: SimpleNamespace, di
         assert not request.exists()
 
 
+def test_a_heartbeat_that_fails_is_told_once(
+    simulation: SimpleNamespace, directory: RunDirectory, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    failed: list[float] = []
+
+    def fail(_: dict[str, Any]) -> None:
+        failed.append(time.monotonic())
+        raise OSError("no room")
+
+    monkeypatch.setattr(directory, "write_status", fail)
+    with Watcher(directory, Ranks()) as watcher:
+        watcher.enter("running", simulation)
+        wait_for(lambda: len(failed) >= 4)
+    assert caplog.messages == ["no heartbeat: no room"]
+
+
 def test_checkpoints_are_asked_for_by_the_clock(simulation: SimpleNamespace) -> None:
     with Watcher(None, Ranks()) as watcher:
         watcher.enter("compiling", simulation)
