@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from distributed import Client, Future
+from distributed.client import ClosedClientError
 
 from mpi_engine.experiment import ExperimentError, Problem
 from mpi_engine.output.checkpoints import last_checkpoint
@@ -28,6 +29,8 @@ MOST_RETRIES = 3
 
 _FEWEST_WAITING = 16
 _LOOK_S = 0.5
+
+_GONE = Problem("--on", "", "the scheduler is gone; start another, and run the sweep again")
 
 Show = Callable[[Tally], None]
 
@@ -105,6 +108,8 @@ class Ensemble:
                         next_look = time.monotonic() + _LOOK_S
                     self._submit()
                     self._settle_ended()
+        except ClosedClientError:
+            raise ExperimentError([_GONE], "command") from None
         finally:
             self._ledger.ask_to_stop(self._name, 0)
         show(tally)
@@ -118,8 +123,7 @@ class Ensemble:
     def _look(self) -> None:
         """See how things stand outside: the workers, the runs in flight, those of other drivers, requests to stop."""
         if self._client.status == "closed":
-            problem = Problem("--on", "", "the scheduler is gone; start another, and run the sweep again")
-            raise ExperimentError([problem], "command")
+            raise ExperimentError([_GONE], "command")
         if self._ledger.last_cancellation() != self._cancellation:
             self._requests = max(self._requests, 1)
         if self._requests != self._tally.requests:

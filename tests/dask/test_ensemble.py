@@ -186,6 +186,12 @@ def test_a_run_that_takes_its_node_with_it_is_tried_a_few_times(client: Client, 
     assert "on a node that was lost is gone" in shown[-1]
 
 
+def test_a_scheduler_that_is_gone_is_missed(write: Callable[..., Runs]) -> None:
+    runs = write("seeds = 20")
+    with open_client("local", 1, 1) as opened, pytest.raises(ExperimentError, match="the scheduler is gone"):
+        Ensemble(runs.sweep, opened, nothing).run(lambda _: opened.cluster.close())
+
+
 @pytest.mark.parametrize(
     ("on", "words"),
     [("slrum", "--on = slrum: must be local"), ("tcp://127.0.0.1:1", "--on = tcp://127.0.0.1:1: no scheduler answers")],
