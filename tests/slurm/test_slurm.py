@@ -166,6 +166,17 @@ def test_a_sweep_in_jobs_survives_the_loss_of_one(place: Path, reference: Callab
     assert not list(directory.glob(".credentials*"))
 
 
+def test_jobs_that_end_before_their_worker_begins_are_given_up(place: Path) -> None:
+    directory = write_sweep(place / "broken.toml", "short.toml", slurm={"setup": ["echo no such module; exit 3"]})
+    said = steelyard("sweep", "run", "broken.toml", "--on", "slurm", cwd=place, code=2)
+    [line] = [line for line in said.splitlines() if "jobs end before their workers begin" in line]
+    assert re.search(r"--on = slurm, job \d+ \(FAILED\): .* mend what .*/broken/worker-\d+.log says", line), said
+    logs = list(directory.glob("worker-*.log"))
+    assert len(logs) >= 3
+    assert "no such module" in logs[0].read_text()
+    assert not list(directory.glob(".credentials*"))
+
+
 def both_are_done(parts: Parts) -> Iterator[Claim]:
     """Both runs of the part have a file."""
     finished = float(sum(run.finished for run in parts["only"].runs.values()))
