@@ -94,9 +94,10 @@ def attempt(order: Order) -> None:
     except BaseException as error:
         claim.end(State.STOPPED, f"{type(error).__name__}: {error}")
         raise
+    else:
+        claim.end(state, reason, code)
     finally:
-        _running.discard(order.member)
-    claim.end(state, reason, code)
+        _running.discard(order.member)     # and the worker may close
 
 
 class EnginesEnd(WorkerPlugin):

@@ -94,6 +94,7 @@ def member(arguments: argparse.Namespace) -> int:
     if before.state == State.DONE:
         return Outcome.DONE
     requests = count(1)
+    ledger.ask_to_stop(driver, 0)    # of the job's earlier life, which was killed before it could do this
     for number in STOPPING_SIGNALS:
         signal.signal(number, lambda *_: ledger.ask_to_stop(driver, next(requests)))
 
@@ -104,7 +105,7 @@ def member(arguments: argparse.Namespace) -> int:
             ledger.ask_to_stop(driver, 0)
         after = ledger.read(chosen.id)
         say(_errors, f"{chosen}: {after.state}{after.reason and ', '}{after.reason}")
-        return Outcome.DONE if after.state == State.DONE else Outcome.STOPPED if after.code is None else after.code
+        return Outcome.DONE if after.state == State.DONE else after.code or Outcome.STOPPED
 
     directory = sweep.run_directory(chosen)
     return _requeue_if_stopped(
@@ -166,7 +167,10 @@ def _requeue_if_stopped(
         remedy = "has brought this no further, so it is not requeued; submit it with more --time"
         raise ExperimentError([Problem("job", job, remedy)], str(directory))
     say(_errors, f"requeueing job {job} to go on with {directory}")
-    slurm.requeue(job)
+    try:
+        slurm.requeue(job)
+    except ExperimentError as error:
+        say(_errors, f"{error}; submit it again to go on with {directory}")
     return code
 
 
@@ -192,18 +196,23 @@ def submit(arguments: argparse.Namespace) -> int:
     pattern = str(log).replace("%", "%%")
     options = [f"--ntasks={arguments.ranks}", "--job-name=steelyard", "--requeue", "--open-mode=append",
                f"--output={pattern}", "--signal=B:USR1@120", f"--wrap=exec {shlex.join(command)}"]
-    job = slurm.submit([], options)
-    say(_errors, f"job {job}; its log is {log}")
+    job, early = "", list[int]()
 
     def stop(number: int, _frame: FrameType | None) -> None:
         has_begun = (arguments.directory / EXPERIMENT_FILE).exists()
-        if number == signal.SIGUSR1 and has_begun and slurm.find_job(job).state == "RUNNING":
+        if not job:
+            early.append(number)     # sbatch has not said yet which job it is
+        elif number == signal.SIGUSR1 and has_begun and slurm.find_job(job).state == "RUNNING":
             (arguments.directory / STOP_FILE).touch()    # and not a signal, upon which the job would be requeued
         else:
             slurm.cancel(job)
 
-    for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGINT):
+    for number in STOPPING_SIGNALS:
         signal.signal(number, stop)
+    job = slurm.submit([], options)
+    say(_errors, f"job {job}; its log is {log}")
+    for request in early:
+        stop(request, None)
     ended = slurm.wait_for_end(job)
     if ended.state in ("CANCELLED", "TIMEOUT"):
         return Outcome.STOPPED

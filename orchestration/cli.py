@@ -206,7 +206,8 @@ def study(
     from orchestration.study import find_study, run_study  # noqa: PLC0415  (Dask and plotting take a second to import)
 
     directory = directory or Path("studies") / f"{name}-{scale}"
-    command = shlex.join(["steelyard", "study", name, "--scale", scale, "-o", str(directory)])
+    where = ["--on", on] * (on != "local") + ["--slots", str(slots)] * (slots is not None)
+    command = shlex.join(["steelyard", "study", name, "--scale", scale, "-o", str(directory), *where])
     consoles = (_console, _errors)
     raise typer.Exit(run_study(*find_study(name), directory, command, scale, on, slots, consoles))
 

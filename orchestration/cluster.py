@@ -18,9 +18,9 @@ from subprocess import Popen, TimeoutExpired
 from typing import Any
 
 import dask
-from distributed import Client, LocalCluster, Security, Status, Worker
+from distributed import Client, LocalCluster, Scheduler, Security, Status, Worker
 from distributed.deploy.cluster import Cluster
-from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
 from mpi_engine.experiment import ExperimentError, Problem
 from mpi_engine.run.walltime import RESERVE_S, WallTime
@@ -33,6 +33,7 @@ _LOOPBACK = "127.0.0.1:0"
 _OUR_DASHBOARD = {"distributed.dashboard.link": "{scheme}://127.0.0.1:{port}/status"}
 _CONNECT_S = 30
 _START_S = 300
+_LOOK_AT_JOBS_S, _MOST_LOST = 10.0, 3
 
 
 @contextmanager
@@ -187,7 +188,46 @@ def _in_jobs(ranks: int, jobs: slurm.Jobs, directory: Path, security: Security) 
     ) as cluster:
         slurm.check_script(cluster.job_script())
         cluster.adapt(minimum_jobs=jobs.jobs, maximum_jobs=jobs.jobs)
-        yield cluster
+        watch = _JobWatch(cluster, directory)
+        try:
+            yield cluster
+        except ExperimentError:
+            watch.tell()
+            raise
+
+
+class _JobWatch(SchedulerPlugin):
+    """Replaces jobs that end before their worker begins, of which a cluster hears nothing; after a few it gives up."""
+
+    def __init__(self, cluster: Any, directory: Path) -> None:
+        self._cluster, self._directory = cluster, directory
+        self._begun: set[Any] = set()
+        self._lost: list[slurm.Job] = []
+        cluster.scheduler.add_plugin(self, name="steelyard-job-watch")
+        cluster.loop.add_callback(self._watch)
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        """Note that a job has come so far as to have a worker."""
+        self._begun.add(scheduler.workers[worker].name)
+        self._lost.clear()
+
+    def tell(self) -> None:
+        """Raise `ExperimentError` if jobs have been given up."""
+        if len(self._lost) >= _MOST_LOST:
+            job = self._lost[-1]
+            remedy = f"jobs end before their workers begin; mend what {self._directory}/worker-{job.id}.log says"
+            raise ExperimentError([Problem("--on", f"slurm, job {job.id} ({job.state})", remedy)], "command") from None
+
+    async def _watch(self) -> None:
+        while self._cluster.status == Status.running:
+            await sleep(_LOOK_AT_JOBS_S)
+            numbers = {name: job.job_id for name, job in self._cluster.workers.items() if name not in self._begun}
+            for name, number in numbers.items():
+                if (found := await to_thread(slurm.find_job, number)).has_ended and name not in self._begun:
+                    self._lost.append(found)
+                    self._cluster.workers.pop(name, None)    # upon which there will be another one
+            if len(self._lost) >= _MOST_LOST:
+                await self._cluster.close()
 
 
 @contextmanager

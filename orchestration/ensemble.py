@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 
 from distributed import Client, Future
+from distributed.client import ClosedClientError
 
 from mpi_engine.experiment import ExperimentError, Problem
 from mpi_engine.output.checkpoints import last_checkpoint
@@ -29,16 +30,17 @@ MOST_RETRIES = 3
 _FEWEST_WAITING = 16
 _LOOK_S = 0.5
 
+_GONE = Problem("--on", "", "the scheduler is gone; start another, and run the sweep again")
+
 Show = Callable[[Tally], None]
 
 
 @dataclass(frozen=True)
 class _Flight:
-    """A task for an attempt at a run, and the run's last checkpoint before."""
+    """A task for an attempt at a run."""
 
     member: Member
     future: Future[None]
-    step: int
 
 
 class Ensemble:
@@ -66,6 +68,7 @@ class Ensemble:
         self._waiting: deque[Member] = deque()
         self._in_flight: dict[str, _Flight] = {}
         self._elsewhere: dict[str, Member] = {}
+        self._steps: dict[str, int] = {}     # of the last checkpoint before an attempt
         self._retries: Counter[str] = Counter()
         self._ended: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._numbers = count()
@@ -105,6 +108,8 @@ class Ensemble:
                         next_look = time.monotonic() + _LOOK_S
                     self._submit()
                     self._settle_ended()
+        except ClosedClientError:
+            raise ExperimentError([_GONE], "command") from None
         finally:
             self._ledger.ask_to_stop(self._name, 0)
         show(tally)
@@ -118,8 +123,7 @@ class Ensemble:
     def _look(self) -> None:
         """See how things stand outside: the workers, the runs in flight, those of other drivers, requests to stop."""
         if self._client.status == "closed":
-            problem = Problem("--on", "", "the scheduler is gone; start another, and run the sweep again")
-            raise ExperimentError([problem], "command")
+            raise ExperimentError([_GONE], "command")
         if self._ledger.last_cancellation() != self._cancellation:
             self._requests = max(self._requests, 1)
         if self._requests != self._tally.requests:
@@ -129,16 +133,17 @@ class Ensemble:
         for ident in self._in_flight:
             self._entries[ident] = self._ledger.read(ident)
         for ident, member in list(self._elsewhere.items()):
-            self._entries[ident] = self._ledger.read(ident)
-            if self._entries[ident].state != State.RUNNING:
+            entry = self._ledger.read(ident)
+            if entry.state != State.RUNNING:
                 del self._elsewhere[ident]
-                self._sort(member)
+                self._judge(member, entry)
 
     def _sort(self, member: Member, retry: bool = False) -> None:
         """Decide what to do with a run from what the ledger says of it."""
         state = self._entries.get(member.id, UNTRIED).state
         if state == State.RUNNING:
             self._elsewhere[member.id] = member
+            self._steps.setdefault(member.id, self._step(member))
         elif state in (State.PENDING, State.STOPPED) or (state == State.FAILED and retry):
             self._waiting.append(member)
 
@@ -152,9 +157,9 @@ class Ensemble:
                 self._note(member, Entry(State.FAILED, 0, str(error)))
                 continue
             key = ("attempt", member.id, self._name, next(self._numbers))    # a tuple: for Dask all are of one kind
-            step = self._step(member)
+            self._steps[member.id] = self._step(member)
             future = self._client.submit(self._task, order, key=key, resources={RESOURCE: order.ranks}, pure=False)
-            self._in_flight[member.id] = _Flight(member, future, step)
+            self._in_flight[member.id] = _Flight(member, future)
             future.add_done_callback(lambda _, ended=member.id: self._ended.put(ended))
 
     def _order(self, member: Member) -> Order:
@@ -169,18 +174,22 @@ class Ensemble:
                 self._settle(self._ended.get_nowait())
 
     def _settle(self, ident: str) -> None:
-        """See what has become of a run whose task has ended, and have it attempted again if that was not its fault."""
+        """See what has become of a run whose task has ended."""
         flight = self._in_flight.pop(ident)
         member, future = flight.member, flight.future
         entry = self._ledger.read(ident)
         if entry.state == State.PENDING and not self._requests:    # not even the ledger was written
             reason = str(future.exception()) if future.status == "error" else "its worker did not begin"
             entry = replace(entry, state=State.STOPPED, reason=reason)
+        self._judge(member, entry)
+
+    def _judge(self, member: Member, entry: Entry) -> None:
+        """Have a run attempted again if it was not its fault that it has stopped, but not for ever."""
         self._note(member, entry)
         if entry.state == State.STOPPED:
-            came_further = self._step(member) > flight.step
-            self._retries[ident] = 0 if came_further else self._retries[ident] + 1
-        if self._retries[ident] <= MOST_RETRIES:
+            came_further = self._step(member) > self._steps.pop(member.id)
+            self._retries[member.id] = 0 if came_further else self._retries[member.id] + 1
+        if self._retries[member.id] <= MOST_RETRIES:
             self._sort(member)
 
     def _step(self, member: Member) -> int:

@@ -24,6 +24,7 @@ from orchestration.engine import find_mpirun
 Launcher = Literal["mpirun", "srun", "sbatch"]
 LAUNCHERS = get_args(Launcher)
 
+
 @dataclass(frozen=True)
 class Launch:
     """One run that can be started, or gone on with: see `prepare` and `prepare_resume`.
@@ -173,10 +174,10 @@ def check_holds_run(directory: Path) -> None:
 
 
 def read_status(directory: Path) -> dict[str, Any]:
-    """Read the heartbeat of a run; empty before its first."""
+    """Read the heartbeat of a run; empty before its first, and where a crash of the machine has damaged it."""
     try:
-        status: dict[str, Any] = json.loads((directory / "status.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+        status: dict[str, Any] = json.loads((directory / "status.json").read_bytes())
+    except (FileNotFoundError, ValueError):
         return {}
     return status
 

@@ -195,13 +195,14 @@ class Ledger:
         path = f"{self._directory}/{member}.{attempt}.json"
         try:
             with open(path, "rb") as file:    # noqa: PTH123  (there may be ten thousand, and a Path takes its time)
-                record: dict[str, Any] = json.loads(file.read())
-            holder = _Holder(**record["holder"])
+                record: dict[str, Any] = json.loads(file.read().decode())
             entry = Entry(State(record["state"]), attempt, record["reason"], record["code"])
+            if entry.state == State.RUNNING:
+                holder = _Holder(**record["holder"])
+                if not holder.lives(lambda: time.time() - Path(path).stat().st_mtime):
+                    return Entry(State.STOPPED, attempt, f"lost: its process {holder.pid} on {holder.host} is gone")
         except (ValueError, KeyError, TypeError):
             return Entry(State.STOPPED, attempt, f"{path} is damaged, or the disk was full")
-        if entry.state == State.RUNNING and not holder.lives(lambda: time.time() - Path(path).stat().st_mtime):
-            return Entry(State.STOPPED, attempt, f"lost: its process {holder.pid} on {holder.host} is gone")
         if entry.state == State.DONE and not os.path.exists(f"{self._runs}/{member}/run.h5"):    # noqa: PTH110
             return Entry(State.PENDING, attempt, "its run.h5 has been removed")
         return entry

@@ -28,6 +28,9 @@ from orchestration.progress import clock
 UNKNOWN_RATE_HZ = 20.0
 """What populations are taken to fire at where a network is too large to be tried here."""
 
+COMPILER_BYTES = 2e8
+"""Memory that a compiler is taken to need where the kernels were in the cache, and it was not measured."""
+
 _TIME_MARGIN, _MEMORY_MARGIN = 1.5, 1.25
 """By how much a batch job asks for more than is expected."""
 
@@ -49,7 +52,9 @@ class Plan:
     run_file_bytes, checkpoint_bytes, disk_bytes : float
         Size of ``run.h5`` and of a checkpoint, and most bytes on disk at a time.
     measured : Measurement or None
-        What a moment of running told; None where the network is too large for this machine.
+        What a moment of running with kernels from the cache told; None where the network is too large for this machine.
+    compiler_bytes : float
+        Memory that a rank takes beyond that when it compiles the kernels: one of each node whose cache has none.
     """
 
     experiment: Experiment
@@ -59,6 +64,7 @@ class Plan:
     checkpoint_bytes: float
     disk_bytes: float
     measured: Measurement | None
+    compiler_bytes: float = COMPILER_BYTES
 
     @property
     def memory_bytes(self) -> float:
@@ -117,13 +123,16 @@ def make_plan(file: Path, ranks: int, overrides: Sequence[str] = ()) -> Plan:
     experiment = read_experiment(file, overrides)
     rates_hz = dict.fromkeys(experiment.sizes, UNKNOWN_RATE_HZ)
     arrays = make_footprint(experiment, ranks, rates_hz).memory()
-    measured = None
+    measured, compiler_bytes = None, COMPILER_BYTES
     if sum(arrays.values()) * ranks < psutil.virtual_memory().available:
         measured = _calibrate(file, ranks, overrides)
+        if measured.compiled:
+            with_compiler_bytes, measured = measured.memory_bytes, _calibrate(file, ranks, overrides)
+            compiler_bytes = max(0.0, with_compiler_bytes - measured.memory_bytes)
         rates_hz = measured.rates_hz
     footprint = make_footprint(experiment, ranks, rates_hz)
     sizes = (footprint.run_file(), footprint.checkpoint(), footprint.disk())
-    return Plan(experiment, ranks, footprint.memory(), *sizes, measured)
+    return Plan(experiment, ranks, footprint.memory(), *sizes, measured, compiler_bytes)
 
 
 def _calibrate(file: Path, ranks: int, overrides: Sequence[str]) -> Measurement:
@@ -132,6 +141,8 @@ def _calibrate(file: Path, ranks: int, overrides: Sequence[str]) -> Measurement:
         with Engine(launch.command(), ranks, subprocess.DEVNULL, words) as engine, answered_signals(engine.stop):
             while (code := engine.wait(0.2)) is None:
                 pass
+        if engine.requests:
+            raise KeyboardInterrupt
         if code != Outcome.DONE:
             words.seek(0)
             sys.stderr.write(words.read().decode(errors="replace"))
@@ -148,6 +159,9 @@ def show(plan: Plan, file: Path, overrides: Sequence[str], console: Console) -> 
     base = f"program {decimal(round(plan.program_bytes))}, " if plan.measured else "without the program itself: "
     table.add_row("memory a rank", decimal(round(plan.memory_bytes)), f"{base}{each}")
     kept = f"run.h5 {decimal(round(plan.run_file_bytes))}, a checkpoint {decimal(round(plan.checkpoint_bytes))}"
+    if plan.measured:
+        compiler = f"{decimal(round(plan.compiler_bytes))} more"
+        table.add_row("", compiler, "for a compiler, on one rank of each node that has not run such a network before")
     table.add_row("disk", decimal(round(plan.disk_bytes)), f"at most; {kept}")
     if plan.measured is None:
         table.add_row("wall time", "unknown", "this machine is too small to try: plan on a node of those it runs on")
@@ -172,7 +186,8 @@ def sbatch_line(plan: Plan, file: Path, overrides: Sequence[str]) -> str:
     words = ["sbatch", f"--ntasks={plan.ranks}"]
     if plan.wall_time_s is not None:
         words += [f"--time={ceil(max(_TIME_MARGIN * plan.wall_time_s, _LEAST_TIME_S) / 60)}"]
-        words += [f"--mem-per-cpu={ceil(_MEMORY_MARGIN * plan.memory_bytes / 2**20)}M"]
+        most_bytes = plan.memory_bytes + plan.compiler_bytes
+        words += [f"--mem-per-cpu={ceil(_MEMORY_MARGIN * most_bytes / 2**20)}M"]
     words += ["slurm/run.sbatch", str(file)]
     for override in overrides:
         words += ["--set", override]

@@ -70,8 +70,11 @@ def follow(launch: Launch, console: Console, errors: Console) -> int:
     if was_stopped and engine.requests < 2:
         code = Outcome.STOPPED     # also if the engine had not come so far as to answer a signal
     says_all = code in (Outcome.WRONG, Outcome.UNHEALTHY, Outcome.DAMAGED)
-    if not says_all and (launch.directory / EXPERIMENT_FILE).exists():
-        console.print(describe_end(launch.directory), **PLAIN)
+    if (launch.directory / EXPERIMENT_FILE).exists():
+        if not says_all:
+            console.print(describe_end(launch.directory), **PLAIN)
+    elif code == Outcome.STOPPED:
+        console.print("stopped before it began; give the command again", **PLAIN)
     return code
 
 

@@ -235,7 +235,10 @@ def _ask(*command: str, script: str | None = None) -> str:
     deadline, pause_s = time.monotonic() + PATIENCE_S, _FIRST_PAUSE_S
     while True:
         try:
-            asked = subprocess.run(command, input=script, capture_output=True, text=True, check=False)
+            # in a session of its own: a signal to this process's group shall not end a question amid its answer
+            asked = subprocess.run(
+                command, input=script, capture_output=True, text=True, check=False, start_new_session=True
+            )
         except FileNotFoundError:
             remedy = "is not on the PATH; load your site's SLURM, or do without it: --on local, --launcher mpirun"
             raise ExperimentError([Problem(command[0], "", remedy)], "SLURM") from None

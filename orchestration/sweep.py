@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -198,22 +198,21 @@ def _combinations(axes: list[Axis]) -> Iterator[tuple[tuple[int, ...], dict[str,
 
 
 def _resolve(table: dict[str, Any], settings: Mapping[str, Any], base: Path) -> Experiment:
-    return parse_experiment(_with(table, settings), origin=str(base), directory=base.parent)
+    return parse_experiment(_set(deepcopy(table), settings), origin=str(base), directory=base.parent)
 
 
-def _with(table: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
-    changed = deepcopy(table)
+def _set(table: dict[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in settings.items():
         try:
-            set_key(changed, key.split("."), value)
+            set_key(table, key.split("."), value)
         except ValueError as error:
             raise ExperimentError([Problem(key, repr(value), str(error))]) from None
-    return changed
+    return table
 
 
 def _seed(table: dict[str, Any], settings: Mapping[str, Any]) -> Seed:
     chosen = {key: value for key, value in settings.items() if key.split(".")[0] == "seed"}
-    return Seed.model_validate(_with({"seed": table.get("seed", 1)}, chosen)["seed"])
+    return Seed.model_validate(_set({"seed": copy(table.get("seed", 1))}, chosen)["seed"])
 
 
 def _read_base(base: Path, path: Path) -> dict[str, Any]:

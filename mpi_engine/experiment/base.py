@@ -25,7 +25,9 @@ Milliseconds = Annotated[FiniteFloat, Field(gt=0)]
 class Part(BaseModel):
     """A frozen piece of an experiment that refuses unknown keys and loose types."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=True, defer_build=True    # most are never asked for
+    )
 
     def __hash__(self) -> int:
         """Hash what it holds, lists included; equal parts have equal hashes."""

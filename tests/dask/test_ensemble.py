@@ -19,7 +19,7 @@ from orchestration import cluster
 from orchestration.cluster import open_client, runs_at_once
 from orchestration.ensemble import Ensemble
 from orchestration.ledger import Ledger, State
-from tests.dask.nothing import killed_six_times, nothing
+from tests.dask.nothing import killed_six_times, lost_with_its_node, nothing
 from tests.dask.runs import Runs, kill, worker_of
 from tests.processes import PATIENCE_S, is_asked_to_stop, wait_for
 
@@ -175,6 +175,21 @@ def test_a_run_that_comes_further_each_time_is_tried_as_often_as_it_takes(
     tally = Ensemble(runs.sweep, client, killed_six_times).run(lambda _: None)
     assert tally.counts == {State.DONE: 1}
     assert Ledger(runs.sweep.directory).read(runs.sweep.members[0].id).attempt == 7
+
+
+def test_a_run_that_takes_its_node_with_it_is_tried_a_few_times(client: Client, write: Callable[..., Runs]) -> None:
+    runs = write("seeds = 1\nranks = 2")
+    shown: list[str] = []
+    tally = Ensemble(runs.sweep, client, lost_with_its_node).run(lambda tally: shown.append(tally.last_error))
+    assert tally.counts == {State.STOPPED: 1}
+    assert Ledger(runs.sweep.directory).read(runs.sweep.members[0].id).attempt == 4
+    assert "on a node that was lost is gone" in shown[-1]
+
+
+def test_a_scheduler_that_is_gone_is_missed(write: Callable[..., Runs]) -> None:
+    runs = write("seeds = 20")
+    with open_client("local", 1, 1) as opened, pytest.raises(ExperimentError, match="the scheduler is gone"):
+        Ensemble(runs.sweep, opened, nothing).run(lambda _: opened.cluster.close())
 
 
 @pytest.mark.parametrize(

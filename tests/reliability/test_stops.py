@@ -17,7 +17,7 @@ import pytest
 import tomli_w
 
 from mpi_engine.output.difference import differences
-from tests.processes import wait_for
+from tests.processes import held, wait_for, wait_for_end
 from tests.reliability.engines import (
     WITHIN_S,
     Process,
@@ -193,3 +193,20 @@ def test_the_time_limit(long: Path, tmp_path: Path) -> None:
     assert end.code == 75, end.err
     assert "time limit" in (tmp_path / "run" / "log.txt").read_text()
     assert end.out.splitlines()[-1].startswith("stopped ")
+
+
+def test_a_plan_that_is_not_wanted_any_more_ends_in_silence(reference: Path) -> None:
+    file = reference.with_name("experiment.toml")
+    with started([STEELYARD, "plan", str(file), "-n", "2"], dict(os.environ)) as process:
+        command = psutil.Process(process.pid)
+
+        def ranks_run() -> list[psutil.Process]:
+            assert process.poll() is None, process.communicate()
+            return found if len(found := command.children(recursive=True)) >= 3 else []
+
+        ranks = wait_for(ranks_run, "the ranks")
+        with held(ranks[-1]):
+            process.send_signal(signal.SIGINT)
+            end = end_of(process)
+    wait_for_end(ranks)
+    assert (end.code, end.out, end.err) == (128 + signal.SIGINT, "", "")

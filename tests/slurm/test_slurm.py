@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -29,93 +30,19 @@ from orchestration.ledger import Ledger, State
 from orchestration.study import run_study
 from orchestration.sweep import read_sweep
 from tests.dask.runs import Runs
-from tests.processes import PATIENCE_S, held, is_asked_to_stop, wait_for, wait_for_end
+from tests.processes import PATIENCE_S, command_of, held, is_asked_to_stop, wait_for
+from tests.slurm.jobs import (
+    SCRIPTS,
+    detail,
+    engine_of,
+    sbatch,
+    steelyard,
+    wait_for_end_of_job,
+    wait_until,
+    write_sweep,
+)
 
-ROOT = Path(__file__).parents[2]
-SCRIPTS = ROOT / "slurm"
 pytestmark = pytest.mark.timeout(2 * PATIENCE_S)
-
-
-def wait_until(condition: Callable[[], Any], what: str, log: Path) -> Any:
-    """Wait for what a job does; if it does not come, show the job's log."""
-    try:
-        return wait_for(condition, what, every_s=0.1)
-    except AssertionError as error:
-        raise AssertionError(f"{error}\n{log.read_text() if log.exists() else 'no log'}") from None
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _cluster() -> Iterator[None]:
-    """Start the cluster; wait for its end first, if someone else on this machine has one."""
-    wait_for(lambda: not Path("/run/steelyard-slurm").exists(), "the end of another test cluster")
-    started = subprocess.run([SCRIPTS / "test-cluster", "start"], capture_output=True, text=True, check=False)
-    assert started.returncode == 0, started.stderr
-    environment = {
-        "SLURM_CONF": started.stdout.strip().partition("=")[2],
-        "PYTHONPATH": str(ROOT),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "OMPI_MCA_mpi_yield_when_idle": "1",    # the nodes share their cores, with other tests too
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment.items():
-            patch.setenv(name, value)
-        daemons = [psutil.Process(int((Path("/run/steelyard-slurm/pid") / name).read_text()))
-                   for name in ("munged", "slurmctld", "n1", "n2")]
-        yield
-        subprocess.run([SCRIPTS / "test-cluster", "stop"], check=True)
-    wait_for_end(daemons)
-
-
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory, small_experiment: Callable[..., dict[str, Any]]) -> Path:
-    """A directory with blanks in its name, with experiments of some seconds, of one, and of a moment."""
-    place = tmp_path_factory.mktemp("a place")
-    for name, duration_ms in {"long": 60000.0, "middling": 10000.0, "short": 200.0}.items():
-        run = {"duration_ms": duration_ms, "checkpoint_every_ms": duration_ms / 20}
-        experiment = small_experiment(run=run, recording={"segment_ms": duration_ms / 20})
-        (place / f"{name}.toml").write_text(tomli_w.dumps(experiment))
-    return place
-
-
-@pytest.fixture(scope="module")
-def reference(place: Path) -> Callable[[str], Path]:
-    """What an experiment gives without a batch system, uninterrupted."""
-
-    def run(name: str) -> Path:
-        if not (place / "reference" / name).exists():
-            steelyard("run", f"{name}.toml", "-o", f"reference/{name}", cwd=place)
-        return place / "reference" / name
-
-    return run
-
-
-def steelyard(*arguments: str | Path, cwd: Path, code: int = 0, env: dict[str, str] | None = None) -> str:
-    ran = subprocess.run([shutil.which("steelyard") or "", *arguments], cwd=cwd, capture_output=True, text=True,
-                         timeout=PATIENCE_S, check=False, env=os.environ | (env or {}))
-    assert ran.returncode == code, ran.stdout + ran.stderr
-    return ran.stdout + ran.stderr
-
-
-def sbatch(*arguments: str | Path, cwd: Path) -> str:
-    submitted = subprocess.run(["sbatch", "--parsable", "--output=job.log", *arguments], cwd=cwd, check=True,
-                               capture_output=True, text=True)
-    return submitted.stdout.strip()
-
-
-def detail(job: str, key: str) -> str:
-    shown = subprocess.run(["scontrol", "show", "job", "--oneliner", job], check=True, capture_output=True, text=True)
-    found = re.search(rf"\b{key}=(\S+)", shown.stdout)
-    assert found is not None
-    return found[1]
-
-
-def wait_for_end_of_job(job: str, log: Path) -> slurm.Job:
-    return wait_until(lambda: (found := slurm.find_job(job)).has_ended and found, f"the end of job {job}", log)
-
-
-def engine_of(run: Path) -> psutil.Process:
-    """Find the first rank of a run."""
-    return psutil.Process(json.loads((run / "status.json").read_text())["pid"])
 
 
 def test_a_run_goes_on_beyond_the_time_limit_of_its_job(place: Path, reference: Callable[[str], Path]) -> None:
@@ -164,10 +91,16 @@ def test_a_run_that_somebody_stops_is_not_requeued(place: Path) -> None:
     assert detail(job, "Restarts") == "0"
 
 
-def write_sweep(path: Path, experiment: str, **more: Any) -> Path:
-    """Write a sweep over two seeds, the first of which is that of the experiment, and return its directory."""
-    path.write_text(tomli_w.dumps({"experiment": experiment, "seeds": [7, 8], **more}))
-    return path.with_suffix("")
+def test_where_jobs_are_not_requeued_this_is_said(place: Path) -> None:
+    run = place / "not requeued"
+    job = sbatch("--ntasks=1", "--no-requeue", SCRIPTS / "run.sbatch", "long.toml", "-o", run.name, "--set",
+                 "run.duration_ms=1e8", cwd=place)
+    wait_until(lambda: last_checkpoint(run) > 0, "the first checkpoint", place / "job.log")
+    subprocess.run(["scancel", "--batch", "--signal=USR1", job], check=True)
+    ended = wait_for_end_of_job(job, place / "job.log")
+    log = (place / "job.log").read_text()
+    assert (ended.state, ended.exit_code) == ("FAILED", Outcome.STOPPED), log
+    assert f"submit it again to go on with {run.name}" in log
 
 
 def test_a_job_array_runs_the_members_of_a_sweep(place: Path, reference: Callable[[str], Path]) -> None:
@@ -185,6 +118,15 @@ def test_a_job_array_runs_the_members_of_a_sweep(place: Path, reference: Callabl
     assert entry.state == State.FAILED
     assert "is a file" in entry.reason
     assert "1 done, 0 running, 0 stopped, 1 failed" in steelyard("sweep", "status", "array.toml", cwd=place)
+
+
+def test_a_member_does_not_heed_what_was_asked_of_an_earlier_life_of_its_job(place: Path) -> None:
+    directory = write_sweep(place / "again.toml", "short.toml")
+    job = sbatch("--hold", "--array=0", SCRIPTS / "array.sbatch", "again.toml", cwd=place)
+    Ledger(directory).ask_to_stop(f"job-{job}_0", 1)    # before it was killed
+    subprocess.run(["scontrol", "release", job], check=True)
+    ended = wait_for_end_of_job(f"{job}_0", place / "job.log")
+    assert (ended.state, ended.exit_code) == ("COMPLETED", 0), (place / "job.log").read_text()
 
 
 def test_one_job_runs_a_sweep_on_its_nodes(place: Path, reference: Callable[[str], Path]) -> None:
@@ -221,6 +163,17 @@ def test_a_sweep_in_jobs_survives_the_loss_of_one(place: Path, reference: Callab
     assert differences(first, reference("long")) == []
     assert (second / "run.h5").exists()
     assert len(list(directory.glob("worker-*.log"))) >= 2
+    assert not list(directory.glob(".credentials*"))
+
+
+def test_jobs_that_end_before_their_worker_begins_are_given_up(place: Path) -> None:
+    directory = write_sweep(place / "broken.toml", "short.toml", slurm={"setup": ["echo no such module; exit 3"]})
+    said = steelyard("sweep", "run", "broken.toml", "--on", "slurm", cwd=place, code=2)
+    [line] = [line for line in said.splitlines() if "jobs end before their workers begin" in line]
+    assert re.search(r"--on = slurm, job \d+ \(FAILED\): .* mend what .*/broken/worker-\d+.log says", line), said
+    logs = list(directory.glob("worker-*.log"))
+    assert len(logs) >= 3
+    assert "no such module" in logs[0].read_text()
     assert not list(directory.glob(".credentials*"))
 
 
@@ -312,6 +265,22 @@ def test_a_launcher_of_the_batch_system(
         assert (ended.state, ended.exit_code) == ("COMPLETED", 0), (place / "job.log").read_text()
     assert json.loads((place / f"by {launcher}" / "status.json").read_text())["ranks"] == 2
     assert differences(place / f"by {launcher}", reference("short")) == []
+
+
+def test_a_job_that_is_not_wanted_any_more_before_it_has_a_number_is_cancelled(place: Path) -> None:
+    controller = psutil.Process(int(Path("/run/steelyard-slurm/pid/slurmctld").read_text()))
+    words = ["run", "long.toml", "-o", "unwanted", "--launcher", "sbatch"]
+    with held(controller):
+        command = subprocess.Popen([shutil.which("steelyard") or "", *words], cwd=place, text=True,
+                                   stderr=subprocess.PIPE)
+        children = psutil.Process(command.pid).children
+        wait_for(lambda: any(command_of(child)[:1] == ["sbatch"] for child in children(recursive=True)), "sbatch")
+        command.send_signal(signal.SIGINT)
+        assert command.stderr is not None
+        assert any("stopping; once more" in line for line in iter(command.stderr.readline, "")), "it ended at once"
+    assert command.wait(PATIENCE_S) == Outcome.STOPPED
+    left = subprocess.run(["squeue", "--noheader", "--states=PD,R"], check=True, capture_output=True, text=True)
+    assert left.stdout == ""
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,9 @@ def test_going_on_takes_as_many_ranks_as_before(experiment_file: Path, tmp_path:
     (tmp_path / "status.json").write_text('{"phase": "stopped", "ranks": 2}')
     assert prepare_resume(tmp_path).ranks == 2
     assert prepare_resume(tmp_path, 1).ranks == 1
+    for damaged in (b"", b'{"phase"', b"\0" * 20):     # as a crash of the machine may leave it
+        (tmp_path / "status.json").write_bytes(damaged)
+        assert prepare_resume(tmp_path).ranks == 1
 
 
 @pytest.mark.parametrize(
