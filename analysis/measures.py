@@ -37,7 +37,7 @@ class Measure:
     name, of, unit : str
         What it is, of which population, pair of populations or projection, and its unit.
     value, error : float
-        NaN where they are not known.
+        NaN where they are not known. Errors are over blocks of time, but over neurons for what each of them has alone.
     reason : str
         Why the value is not known; empty if it is.
     """
@@ -175,7 +175,7 @@ def _in_time(series: Array) -> Estimate:
 
 
 def _over_neurons(values: Array) -> Estimate:
-    """Average over the neurons that have a value; their spread gives the error."""
+    """Average over the neurons that have a value; their spread gives the error, too small where they are correlated."""
     known = values[np.isfinite(values)]
     if known.size == 0:
         return Estimate(np.nan)

@@ -18,7 +18,6 @@ from analysis.studies.akil2021.measured import (
     Array,
     by_size,
     felt_weight,
-    finished,
     input_of,
     largest,
     mean_weight,
@@ -28,7 +27,7 @@ from analysis.studies.akil2021.measured import (
     table,
 )
 from analysis.studies.akil2021.stability import beta_mv
-from analysis.studies.study import Drawing, Parts
+from analysis.studies.study import Drawing, Parts, finished
 from analysis.style import GREY, INK, NETWORK, PALE, RUNS, canvas, remark, smoothed
 from analysis.theory.balance import NoBalance, balanced_rates, mean_field
 from analysis.theory.plasticity import fixed_point, pair_rules

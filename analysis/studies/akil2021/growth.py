@@ -18,7 +18,6 @@ from analysis.studies.akil2021.measured import (
     Array,
     by_size,
     felt_weight,
-    finished,
     largest,
     networks,
     over_seeds,
@@ -26,7 +25,7 @@ from analysis.studies.akil2021.measured import (
     rate_hz,
     table,
 )
-from analysis.studies.study import Bounds, Claim, Parts
+from analysis.studies.study import Bounds, Claim, Parts, finished
 from analysis.theory.balance import balanced_rates, mean_field
 from analysis.theory.covariance import correlated_count_covariance
 from analysis.theory.plasticity import fixed_point

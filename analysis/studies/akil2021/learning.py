@@ -13,12 +13,11 @@ from analysis.scaling import exponent
 from analysis.studies.akil2021.measured import (
     CORRELATION,
     felt_weight,
-    finished,
     input_rate_hz,
     mean_weight,
     predicted_weight,
 )
-from analysis.studies.study import Bounds, Caveat, Claim, Parts
+from analysis.studies.study import Bounds, Caveat, Claim, Parts, finished
 from analysis.theory.plasticity import fixed_point
 
 CORRELATIONS = "Correlations in the input influence the weights"

@@ -29,8 +29,8 @@ def weight_against_rate(parts: Parts) -> Iterator[Claim]:
             f"I→E from {run.experiment.named_weight('I_to_E'):g} mV against the rate of the source, slope",
             "changes are in proportion to the source's rate",
             bounds,
-            slope(w.sample[-1] / w.scale, run.firing_rates_hz("I")[w.sample_source]),
-            f"{len(w.sample_source)} synapses",
+            slope(w.sample[-1] / w.scale, run.firing_rates_hz("I")[w.sample_source], w.sample_source),
+            f"the sources of {len(w.sample_source)} synapses",
             "mV/Hz",
         )
 
@@ -48,8 +48,8 @@ def weight_against_degree(parts: Parts) -> Iterator[Claim]:
             f"I→E against the target's in-degree from {projection[0]}, slope",
             f"each neuron's weighted sum is fixed: {why}",
             bounds,
-            slope(w.sample[-1] / w.scale, degree),
-            f"{len(degree)} synapses",
+            slope(w.sample[-1] / w.scale, degree, w.sample_target),
+            f"the targets of {len(degree)} synapses",
             "mV",
         )
 
