@@ -13,6 +13,7 @@ from analysis.structure import shape_of, slope
 from analysis.studies.akil2021.manifold import starts
 from analysis.studies.akil2021.measured import Array, largest, networks, over_seeds
 from analysis.studies.study import Bounds, Caveat, Claim, Parts
+from analysis.theory.covariance import trace_covariance
 from mpi_engine.experiment import HebbianHard, HebbianSoft
 
 STRUCTURE, DISTRIBUTIONS = "Structure across the network", "Distributions of rates and weights"
@@ -71,7 +72,7 @@ def distributions(parts: Parts) -> Iterator[Claim]:
 def at_the_largest(parts: Parts) -> Iterator[Claim]:
     """Soft bounds draw weights to the largest, those of neurons that fire much before those of others."""
     runs = largest(networks(parts["sizes"])["soft"])
-    over, expected = f"{len(runs)} seeds", [_relaxed(run) for run in runs]
+    over, expected = f"{len(runs)} seeds", [relaxed(run) for run in runs]
     centre, scatter = np.mean([share for share, _ in expected]), np.mean([sd for _, sd in expected])
     caveat = Caveat(
         f"weights of slow neurons are on their way, the mean of all at {centre:.2f}, and at this learning rate they "
@@ -80,22 +81,24 @@ def at_the_largest(parts: Parts) -> Iterator[Claim]:
     )
     yield Claim(DISTRIBUTIONS, "median weight over the largest: soft", "Fig. of distributions: a peak at the largest",
                 Bounds.around(1.0, share=0.05), over_seeds(runs, _median), over, caveat=caveat)
-    ratios = [_mean(run) / share for run, (share, _) in zip(runs, expected, strict=True)]
+    ratios = [mean_of_largest(run) / share for run, (share, _) in zip(runs, expected, strict=True)]
     yield Claim(DISTRIBUTIONS, "mean weight over that of synapses that relax at their neurons' rates: soft",
                 "dJ/dt = η τ r_j r_k (J_max - J)", Bounds.around(1.0, share=0.05), t_interval(ratios), over)
 
 
-def _relaxed(run: Run) -> tuple[float, float]:
+def relaxed(run: Run) -> tuple[float, float]:
     """Compute where the mean of the sampled weights is on its way to the largest, and the SD about it, as shares of it.
 
-    A synapse relaxes at the rate η τ r_j r_k. Potentiation adds at most the variance η² r_j (τ² r_k² + τ r_k / 2) per
-    ms, for a trace has the mean τ r and the variance τ r / 2, and so does depression: η (τ r_j + τ r_k + 1) / 2 in all,
-    less what the two cancel.
+    A synapse relaxes at the rate η (τ r_j r_k + I_jk), with theory's I for correlated input. Potentiation adds at most
+    the variance η² r_j (τ² r_k² + τ r_k / 2) per ms, for a trace has the mean τ r and the variance τ r / 2, and so does
+    depression: η (τ r_j + τ r_k + 1) / 2 in all, less what the two cancel.
     """
     w, rule, rates_khz = run.weights("E_to_E"), _soft(run), 1e-3 * run.firing_rates_hz("E")
-    together = rates_khz[w.sample_source] * rates_khz[w.sample_target]
-    before = 1 - run.experiment.named_weight("E_to_E") / rule.weight_max_mv
     tau_ms = rule.traces["x_pre"]
+    of_E = list(run.experiment.sizes).index("E")
+    covariance = trace_covariance(run.experiment, tau_ms, {"E_to_E": rule.weight_max_mv})[of_E, of_E]
+    together = rates_khz[w.sample_source] * rates_khz[w.sample_target] + covariance / tau_ms
+    before = 1 - run.experiment.named_weight("E_to_E") / rule.weight_max_mv
     away = before * np.exp(-rule.learning_rate * tau_ms * together * run.stop_ms)
     variance = away.var() + rule.learning_rate * (tau_ms * rates_khz.mean() + 0.5)
     return float(1 - away.mean()), float(np.sqrt(variance))
@@ -105,7 +108,8 @@ def _median(run: Run) -> float:
     return float(np.median(_shares_of_largest(run)))
 
 
-def _mean(run: Run) -> float:
+def mean_of_largest(run: Run) -> float:
+    """Mean of the sampled weights at the end, as a share of the largest."""
     return float(_shares_of_largest(run).mean())
 
 

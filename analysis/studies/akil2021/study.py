@@ -1,6 +1,6 @@
 """The study of Akil, Rosenbaum & Josić (2021): plasticity in balanced networks with correlated input."""
 
-from analysis.studies.akil2021 import balance, drift, figures, growth, learning, manifold, stability, structure
+from analysis.studies.akil2021 import balance, courses, drift, figures, growth, learning, manifold, stability, structure
 from analysis.studies.study import Study
 
 STUDY = Study(
@@ -20,6 +20,7 @@ STUDY = Study(
         manifold.perturbed,
         manifold.unique,
         learning.weights_under_correlations,
+        learning.soft_weights_under_correlations,
         stability.limit_of_kohonen,
         stability.below_theory,
         stability.without_bounds,
@@ -37,15 +38,25 @@ STUDY = Study(
         growth.static_networks,
     ),
     figures=(
+        courses.activity,
+        courses.currents,
         figures.net_input,
         figures.rates_with_size,
-        figures.initial_weights,
+        figures.covariances_with_size,
+        figures.static_networks,
+        courses.initial_weights,
         figures.final_weights,
-        figures.perturbation,
-        figures.stimulus,
+        courses.perturbation,
+        courses.stimulus,
         figures.correlations,
+        courses.one_fixed_point,
         figures.stability,
+        courses.random_walks,
+        courses.both_inhibitions,
+        figures.paces,
         figures.distributions,
+        figures.inhibitory_weights,
+        figures.rate_distributions,
         figures.windows,
     ),
     chosen="Chosen with the runs from seeds 1 to 4 of the quick scale in view: sizes, durations and learning rates; "
