@@ -139,6 +139,9 @@ def _of_weights(run: Run, projection: str) -> Iterator[Row]:
 
     def shape() -> float:
         w = run.weights(projection)
+        if w.minimum[-1] < w.edges[0] or w.maximum[-1] > w.edges[-1]:
+            raise ValueError("weights lie beyond the histogram, at whose edges they are counted; widen "
+                             f"recording.weights.histogram_mv.{projection}")
         return float(np.sign(w.scale)) * shape_of(w.histogram[-1], w.edges).skewness
 
     def moving() -> Estimate:

@@ -54,8 +54,9 @@ def net_input(parts: Parts) -> Drawing:
             sizes = by_size(runs)
             panel.plot(list(sizes), table(sizes, net_share).mean(axis=1), look, ms=4, color=colour, lw=1.2, label=name)
         places = np.array(list(sizes), np.float64)
-        panel.plot(places, 0.4 * np.sqrt(places[0] / places), color=GREY, ls=(0, (4, 3)), lw=1.2)
-        remark(panel, 0.4 * np.sqrt(places[0] / places[-1]), "1/√N", GREY)
+        guide = 0.8 * np.sqrt(places[0] / places)     # above all others
+        panel.plot(places, guide, color=GREY, lw=0.8)
+        panel.annotate("1/√N", (places[0], guide[0]), (8, 3), textcoords="offset points", color=GREY, fontsize=9)
         _logarithmic(panel, places)
         panel.set(xlabel="neurons N", ylabel="|net| / (E + X)", title="Balance is attained under every rule")
         panel.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
@@ -77,6 +78,26 @@ def rates_with_size(parts: Parts) -> Drawing:
         panel.set(xlim=(0, None), ylim=(0, None), xlabel="1/√N", ylabel="rate [Hz]", title="Rates and their limit")
         panel.legend(frameon=False)
     return Drawing("rates", "Rates without plasticity (± SD over seeds); squares: theory of infinite networks.", figure)
+
+
+def weights_with_size(parts: Parts) -> Drawing:
+    """Mean weights against the size of the network, over the fixed point of theory."""
+    found = networks(parts["sizes"])
+    lines = (("homeostatic", "I_to_E", felt_weight, "⟨J r⟩/⟨r⟩ of I → E"), ("kohonen", "E_to_E", mean_weight, "E → E"),
+             ("soft", "E_to_E", mean_weight, "E → E"), ("oja", "E_to_E", mean_weight, "E → E"))
+    with canvas() as (figure, (panel,)):
+        for (name, projection, measure, what), colour in zip(lines, RUNS, strict=False):
+            sizes = by_size(found[name])
+            expected = fixed_point(next(iter(sizes.values()))[0].experiment).weights_mv[projection]
+            values = table(sizes, partial(measure, projection=projection)) / expected
+            panel.errorbar(np.array(list(sizes)) ** -0.5, values.mean(axis=1), values.std(axis=1, ddof=1), color=colour,
+                           marker="o", ms=4, lw=1.2, label=f"{name}, {what}: {expected:.4g} mV")
+        panel.plot(0, 1, "s", ms=7, color=GREY, clip_on=False)
+        panel.set(xlim=(0, None), ylim=(0, None), xlabel="1/√N", ylabel="weight over that of theory",
+                  title="Weights and their limit")
+        panel.legend(frameon=False, fontsize=9, loc="lower left")
+    return Drawing("weights", "Weights over the fixed point that theory has for infinite networks (square; its value is "
+                   "in the legend), ± SD over seeds. Soft weights of slow neurons are still on their way.", figure)
 
 
 def covariances_with_size(parts: Parts) -> Drawing:
@@ -228,13 +249,19 @@ def distributions(parts: Parts) -> Drawing:
     found = networks(parts["sizes"])
     with canvas() as (figure, (panel,)):
         for name, colour in zip(("hard", "soft", "oja", "kohonen"), RUNS, strict=False):
-            w = largest(found[name])[0].weights("E_to_E")
-            edges = w.edges / w.scale
-            density: Array = w.histogram[-1] / w.histogram[-1].sum() / np.diff(edges)
-            panel.stairs(density, edges, color=colour, lw=1.6, label=name)
+            weights = [run.weights("E_to_E") for run in largest(found[name])]
+            values: Array = np.concatenate([w.sample[-1].astype(np.float64) / w.scale for w in weights])
+            edges = np.arange(np.floor(values.min()), np.ceil(values.max()) + 1)
+            panel.stairs(np.histogram(values, edges, density=True)[0], edges, color=colour, lw=1.6,
+                         label=f"{name}, from {_initial(found[name]):g} mV")
         panel.set(yscale="log", xlabel="weight E → E [mV]", ylabel="density [1/mV]", title="Each rule its distribution")
-        panel.legend(frameon=False)
-    return Drawing("distributions", "Weights from E to E at the end, in the largest networks.", figure)
+        panel.legend(frameon=False, fontsize=9)
+    return Drawing("distributions", "Sampled weights from E to E at the end, in the largest networks of all seeds.",
+                   figure)
+
+
+def _initial(runs: Sequence[Run]) -> float:
+    return runs[0].experiment.named_weight("E_to_E")
 
 
 def rate_distributions(parts: Parts) -> Drawing:
@@ -281,7 +308,7 @@ def windows(parts: Parts) -> Drawing:
         panel.axhline(0, color=INK, lw=0.6)
         panel.set(xlabel="postsynaptic less presynaptic spike [ms]", ylabel="change of weight, scaled",
                   title="The rules' windows")
-        panel.legend(frameon=False, fontsize=9)
+        panel.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return Drawing("windows", "What one pair of spikes does to the initial weight, by the rules themselves.", figure)
 
 

@@ -42,6 +42,7 @@ STUDY = Study(
         courses.currents,
         figures.net_input,
         figures.rates_with_size,
+        figures.weights_with_size,
         figures.covariances_with_size,
         figures.static_networks,
         courses.initial_weights,
