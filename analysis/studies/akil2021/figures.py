@@ -96,8 +96,8 @@ def weights_with_size(parts: Parts) -> Drawing:
         panel.set(xlim=(0, None), ylim=(0, None), xlabel="1/√N", ylabel="weight over that of theory",
                   title="Weights and their limit")
         panel.legend(frameon=False, fontsize=9, loc="lower left")
-    return Drawing("weights", "Weights over the fixed point that theory has for infinite networks (square; its value is "
-                   "in the legend), ± SD over seeds. Soft weights of slow neurons are still on their way.", figure)
+    return Drawing("weights", "Weights over the fixed point that theory has for infinite networks (square; value in "
+                   "the legend), ± SD over seeds. Soft weights of slow neurons are still on their way.", figure)
 
 
 def covariances_with_size(parts: Parts) -> Drawing:
