@@ -119,7 +119,7 @@ def test_slope_of_weights_on_rates() -> None:
 
 
 def test_synapses_of_a_neuron_do_not_count_as_independent() -> None:
-    """Where 8 synapses share half the variance of their residuals, the slope's error is sqrt(1 + 7 / 2) times larger."""
+    """Where 8 synapses share half the variance of their residuals, the error is sqrt(1 + 7 / 2) times larger."""
     neurons, held, ratios = np.repeat(np.arange(60), 8), 0, []
     for _ in range(300):
         rates = RNG.gamma(2.0, 5.0, 60)[neurons]
