@@ -329,7 +329,7 @@ def test_pictures_show_what_they_claim(starts: list[MadeUpRun]) -> None:
 def test_weights_beyond_a_histogram_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     run = made_up()
     w = run.weights("I_to_E")
-    assert figures.weight_histogram([run], ["start"], "I_to_E").axes[0].texts == []
+    assert figures.weight_histogram([run], ["start"], "I_to_E").axes[0].texts[:] == []
     monkeypatch.setattr(run, "weights", lambda _: replace(w, minimum=w.minimum + 1.1 * w.edges[0]))
     [text] = figures.weight_histogram([run], ["start"], "I_to_E").axes[0].texts
     assert (text.get_text(), text.xy[0]) == ("and beyond", pytest.approx(-300.0))

@@ -136,8 +136,10 @@ def static_networks(parts: Parts) -> Drawing:
     for run in finished(parts["static"].runs.values()):
         weights = (run.experiment.named_weight(name) for name in ("I_to_E", "E_to_E"))
         found.setdefault(next(weights), {}).setdefault(next(weights), []).append(run)
-    measures = (("rate", rate_hz, "rate of E [Hz]"),
-                ("covariance", partial(covariance, pair="EE", window_ms=250.0), "covariance of E"))
+    measures: tuple[tuple[str, Callable[[Run], float], str], ...] = (
+        ("rate", rate_hz, "rate of E [Hz]"),
+        ("covariance", partial(covariance, pair="EE", window_ms=250.0), "covariance of E"),
+    )
     with canvas((1, 1), (5.8, 5.0)) as (figure, panels):
         for panel, (quantity, measure, label) in zip(panels, measures, strict=True):
             for (inhibition, of_excitation), colour in zip(sorted(found.items()), RUNS, strict=False):

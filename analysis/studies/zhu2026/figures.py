@@ -49,7 +49,7 @@ def count_correlations(parts: Parts) -> Drawing:
         _draw(panel, table, "count_correlation", ("current", "conductance"), CORRELATIONS)
         sizes = np.array(sizes_of(table))
         panel.plot(sizes, 2.5 / sizes, color=GREY, lw=1.0)
-        panel.annotate("1/N", (sizes[-1], 2.5 / sizes[-1]), (4, 0), textcoords="offset points", color=GREY)
+        panel.annotate("1/N", (sizes[-1], 2.5 / sizes[-1]), (10, -4), textcoords="offset points", color=GREY)
         _against_size(panel, table, "correlation of counts in 250 ms")
     caption = "Mean correlation of spike counts against N; rings are the paper's (figure 1)."
     return Drawing("correlation", caption, figure)
@@ -124,7 +124,7 @@ def rates(parts: Parts) -> Drawing:
                                    label=f"{synapses}, c = {c:g}")
             limit = {"E": 25 / 3, "I": 125 / 6}[a]
             panel.axhline(limit, color=GREY, lw=1.0)
-            panel.annotate("balance with currents", (0.02, limit), (0, 3), panel.get_yaxis_transform(),
+            panel.annotate("balance\nwith currents", (1, limit), (6, 0), panel.get_yaxis_transform(), va="center",
                            textcoords="offset points", color=GREY, fontsize=9)
             panel.set(xscale="log", ylim=(0, None), ylabel=f"rate of {a} [Hz]")
         _label_sizes(panels[-1], table)
