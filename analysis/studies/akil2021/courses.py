@@ -109,11 +109,11 @@ def both_inhibitions(parts: Parts) -> Drawing:
                 r = run.rates("E")
                 panel.plot(*smoothed(r.times_ms, r.rate_hz, r.bin_ms, 1000.0), color=colour, lw=1.2)
             panel.axhline(10.0, color=GREY, ls=(0, (4, 3)), lw=1.0)
-            panel.set(ylim=(0, None), ylabel="rate of E [Hz]")
+            panel.set(ylim=(0, 30), ylabel="rate of E [Hz]")
             panel.set_title(name, fontsize=10)
         panels[-1].set(xlabel="time [s]", xlim=(0, None))
     return Drawing("both-inhibitions", "The rate of E, in seconds, while I → E and I → I learn; dashed: its target. A "
-                   "line ends where its network runs away.", figure)
+                   "line that leaves the picture is of a network that runs away.", figure)
 
 
 def random_walks(parts: Parts) -> Drawing:
@@ -122,11 +122,13 @@ def random_walks(parts: Parts) -> Drawing:
     first = [run for run in runs if run.experiment.seed.base == runs[0].experiment.seed.base]
     with canvas() as (figure, (panel,)):
         for run, colour in zip(first, RUNS, strict=False):
-            w, name = run.weights("E_to_E"), rules_of(run)
-            panel.plot(1e-3 * w.time_ms, np.sqrt(w.variance) / w.scale, color=colour, lw=1.4,
-                       label=f"{name}, learning rate {classical_rate_mv(run):g} mV")
+            w = run.weights("E_to_E")
+            spread = np.sqrt(w.variance) / w.scale
+            known = w.time_ms > 0     # before, all are the same
+            panel.plot(1e-3 * w.time_ms[known], spread[known], color=colour, lw=1.4,
+                       label=f"{rules_of(run)}, learning rate {classical_rate_mv(run):g} mV")
             if not run.finished:
-                panel.plot(1e-3 * w.time_ms[-1], np.sqrt(w.variance[-1]) / w.scale, "x", color=INK, ms=8, mew=2)
+                panel.plot(1e-3 * w.time_ms[-1], spread[-1], "x", color=INK, ms=8, mew=2)
         panel.set(xscale="log", yscale="log", xlabel="time [s]", ylabel="SD of weights E → E [mV]",
                   title="Weights of the classical rule walk at random")
         panel.legend(frameon=False, fontsize=9)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from analysis.figures import weight_histogram
 from analysis.runs import Run
@@ -36,7 +35,7 @@ from analysis.studies.akil2021.measured import (
 )
 from analysis.studies.akil2021.stability import beta_mv
 from analysis.studies.study import Drawing, Parts, finished
-from analysis.style import GREY, INK, NETWORK, PALE, RUNS, canvas, remark
+from analysis.style import GREY, INK, NETWORK, PALE, RUNS, canvas, logarithmic, remark
 from analysis.theory.balance import NoBalance, balanced_rates, mean_field
 from analysis.theory.covariance import asynchronous_count_covariance, correlated_count_covariance
 from analysis.theory.plasticity import fixed_point, pair_rules
@@ -57,7 +56,7 @@ def net_input(parts: Parts) -> Drawing:
         guide = 0.8 * np.sqrt(places[0] / places)     # above all others
         panel.plot(places, guide, color=GREY, lw=0.8)
         panel.annotate("1/√N", (places[0], guide[0]), (8, 3), textcoords="offset points", color=GREY, fontsize=9)
-        _logarithmic(panel, places)
+        logarithmic(panel, places)
         panel.set(xlabel="neurons N", ylabel="|net| / (E + X)", title="Balance is attained under every rule")
         panel.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
     caption = ("Mean net input to E as a share of its excitation. In balance it falls as 1/√N, whatever rule acts; "
@@ -113,7 +112,7 @@ def covariances_with_size(parts: Parts) -> Drawing:
                 if name.startswith("no plasticity"):
                     theory = [_covariance_in_theory(runs[0], pair) for runs in sizes.values()]
                     panel.plot(list(sizes), theory, color=colour, ls=(0, (4, 3)), lw=1.2)
-            _logarithmic(panel, np.array(list(sizes), np.float64))
+            logarithmic(panel, np.array(list(sizes), np.float64))
             panel.set_ylabel(f"covariance, {pair[0]} with {pair[1]}")
         panels[0].set_title("Covariances of counts fall as 1/N, or not at all")
         panels[0].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
@@ -170,7 +169,7 @@ def paces(parts: Parts) -> Drawing:
             middle = np.exp(np.log(times_s).mean()) * np.exp(np.log(etas).mean()) / np.array(etas)
             panel.plot(etas, middle, color=colour, lw=1.0, label=label)
         panel.set(xlabel="learning rate [mV]", ylabel="time constant [s]", title="Learning is as fast as its rate")
-        _logarithmic(panel, np.array(etas))
+        logarithmic(panel, np.array(etas))
         panel.legend(frameon=False)
     return Drawing("paces", "Time constants with which mean weight and rate settle under homeostatic inhibition, a "
                    "point for each seed; lines are in inverse proportion to the learning rate.", figure)
@@ -312,11 +311,3 @@ def windows(parts: Parts) -> Drawing:
                   title="The rules' windows")
         panel.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     return Drawing("windows", "What one pair of spikes does to the initial weight, by the rules themselves.", figure)
-
-
-def _logarithmic(panel: Axes, places: Array) -> None:
-    panel.set(xscale="log", yscale="log")
-    panel.set_xticks(places, [f"{place:g}" for place in places])
-    panel.set_xticks([], minor=True)
-    panel.yaxis.set_major_formatter("{x:g}")
-    panel.yaxis.set_minor_formatter("{x:g}")

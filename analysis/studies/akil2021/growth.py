@@ -150,4 +150,4 @@ def in_balance(run: Run) -> dict[str, float]:
     """Compute the rate of E [Hz] and the count covariance of E in 250 ms in an infinite network."""
     field = mean_field(run.experiment)
     covariance_ = correlated_count_covariance(run.experiment, field, 250.0)
-    return {"rate": float(balanced_rates(field)[0]), "covariance": float(covariance_[0, 0])}
+    return {"rate": 1e3 * float(balanced_rates(field)[0]), "covariance": float(covariance_[0, 0])}

@@ -90,15 +90,17 @@ def at_the_largest(parts: Parts) -> Iterator[Claim]:
 def relaxed(run: Run) -> tuple[float, float]:
     """Compute where the mean of the sampled weights is on its way to the largest, and the SD about it, as shares of it.
 
-    A synapse relaxes at the rate η (τ r_j r_k + I_jk), with theory's I for correlated input. Potentiation adds at most
-    the variance η² r_j (τ² r_k² + τ r_k / 2) per ms, for a trace has the mean τ r and the variance τ r / 2, and so does
-    depression: η (τ r_j + τ r_k + 1) / 2 in all, less what the two cancel.
+    A synapse relaxes at the rate η (τ r_j r_k + I_jk): theory has the mean of I for correlated input, which neurons are
+    taken to share as their rates. Potentiation adds at most the variance η² r_j (τ² r_k² + τ r_k / 2) per ms, for a
+    trace has the mean τ r and the variance τ r / 2, and so does depression: η (τ r_j + τ r_k + 1) / 2 in all, less what
+    the two cancel.
     """
     w, rule, rates_khz = run.weights("E_to_E"), _soft(run), 1e-3 * run.firing_rates_hz("E")
     tau_ms = rule.traces["x_pre"]
     of_E = list(run.experiment.sizes).index("E")
     covariance = trace_covariance(run.experiment, tau_ms, {"E_to_E": rule.weight_max_mv})[of_E, of_E]
-    together = rates_khz[w.sample_source] * rates_khz[w.sample_target] + covariance / tau_ms
+    correlated = 1 + covariance / (tau_ms * rates_khz.mean() ** 2)
+    together = correlated * rates_khz[w.sample_source] * rates_khz[w.sample_target]
     before = 1 - run.experiment.named_weight("E_to_E") / rule.weight_max_mv
     away = before * np.exp(-rule.learning_rate * tau_ms * together * run.stop_ms)
     variance = away.var() + rule.learning_rate * (tau_ms * rates_khz.mean() + 0.5)
