@@ -16,6 +16,7 @@ from analysis.studies.zhu2026.networks import condition
 from analysis.studies.zhu2026.paper import ABSOLUTE, ASYNCHRONOUS, CORRELATED, CORRELATIONS, VARIANCES, Curve
 from analysis.style import GREY, INK, NETWORK, PALE, RUNS, canvas
 from analysis.trends import over_seeds
+from analysis.verdict import MINUS
 
 Array = NDArray[np.float64]
 
@@ -72,12 +73,15 @@ def joint_fluctuations(parts: Parts) -> Drawing:
     with canvas(size=SIZE) as (figure, (panel,)):
         _draw(panel, table, "absolute_C", ("conductance",), curves, ", ⟨|ΔV Δg|⟩")
         for c, (marker, line) in LINES.items():
-            mean, reach = _over_seeds(abs(of_network(table, "signed_C", "conductance", c)))
+            values = of_network(table, "signed_C", "conductance", c)
+            sign = np.sign(values.mean())     # as a rule, not that of the other
+            mean, reach = _over_seeds(sign * values)
             panel.errorbar(sizes_of(table), mean, reach, color=RUNS[1], marker=marker, ls=line, ms=5,
-                           label=f"|⟨ΔV Δg⟩|, c = {c:g}")
+                           label=f"{MINUS if sign < 0 else ''}⟨ΔV Δg⟩, c = {c:g}")
         _against_size(panel, table, "joint fluctuations [mV/ms]")
     return Drawing("joint-fluctuations", "What the effective model neglects: the mean size of joint fluctuations of V "
-                   "and total conductance, as in the paper's figure 3 (rings), and their covariance.", figure)
+                   "and total conductance, as in the paper's figure 3 (rings), and their covariance, which changes "
+                   "its sign with correlated input.", figure)
 
 
 def linear_theory(parts: Parts) -> Drawing:
