@@ -112,8 +112,8 @@ def both_inhibitions(parts: Parts) -> Drawing:
             panel.set(ylim=(0, 30), ylabel="rate of E [Hz]")
             panel.set_title(name, fontsize=10)
         panels[-1].set(xlabel="time [s]", xlim=(0, None))
-    return Drawing("both-inhibitions", "The rate of E, in seconds, while I → E and I → I learn; dashed: its target. A "
-                   "line that leaves the picture is of a network that runs away.", figure)
+    return Drawing("both-inhibitions", "The rate of E, in seconds, while I → E and I → I learn; dashed: its target. "
+                   "Where I → E is slow, networks run away.", figure)
 
 
 def random_walks(parts: Parts) -> Drawing:
@@ -131,7 +131,7 @@ def random_walks(parts: Parts) -> Drawing:
                 panel.plot(1e-3 * w.time_ms[-1], spread[-1], "x", color=INK, ms=8, mew=2)
         panel.set(xscale="log", yscale="log", xlabel="time [s]", ylabel="SD of weights E → E [mV]",
                   title="Weights of the classical rule walk at random")
-        panel.legend(frameon=False, fontsize=9)
+        panel.legend(frameon=False, fontsize=9, loc="upper left")
     return Drawing("random-walks", "Spread of weights under the classical rule, without bounds and, as hard, between 0 "
                    "and 50 mV; at a cross the network ran away.", figure)
 
