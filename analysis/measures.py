@@ -27,6 +27,9 @@ Array = NDArray[np.float64]
 
 BLOCKS = 10
 
+CUT = 0.1
+"""By which the skewness of weights may depend on those beyond their histogram; in proportion where it is above one."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -139,10 +142,12 @@ def _of_weights(run: Run, projection: str) -> Iterator[Row]:
 
     def shape() -> float:
         w = run.weights(projection)
-        if w.minimum[-1] < w.edges[0] or w.maximum[-1] > w.edges[-1]:
-            raise ValueError("weights lie beyond the histogram, at whose edges they are counted; widen "
-                             f"recording.weights.histogram_mv.{projection}")
-        return float(np.sign(w.scale)) * shape_of(w.histogram[-1], w.edges).skewness
+        wide = w.edges.copy()     # at its edges a histogram counts what lies beyond
+        wide[0], wide[-1] = min(wide[0], w.minimum[-1]), max(wide[-1], w.maximum[-1])
+        least, most = (shape_of(w.histogram[-1], edges).skewness for edges in (w.edges, wide))
+        if abs(most - least) > CUT * max(1.0, abs(least)):
+            raise ValueError(f"weights lie beyond their histogram; widen recording.weights.histogram_mv.{projection}")
+        return float(np.sign(w.scale)) * least
 
     def moving() -> Estimate:
         times_ms, means, _ = weights()

@@ -118,9 +118,14 @@ def test_measures_of_a_run_are_those_of_its_arrays(simulated: Run) -> None:
 def test_weights_beyond_the_histogram_have_no_skewness(simulated: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     w = simulated.weights("I_to_E")
     assert by_name(measures(simulated), "I_to_E")["skewness of weights"].reason == ""
-    monkeypatch.setattr(simulated, "weights", lambda _: replace(w, maximum=w.edges[-1:] + 1.0))
-    reason = by_name(measures(simulated), "I_to_E")["skewness of weights"].reason
-    assert reason.endswith("widen recording.weights.histogram_mv.I_to_E")
+    histogram = w.histogram.copy()
+    for beyond, known in ((0, True), (histogram[-1].sum() // 50, False)):
+        histogram[-1, -1] += beyond
+        there = replace(w, histogram=histogram, maximum=w.edges[-1:] + np.ptp(w.edges))
+        monkeypatch.setattr(simulated, "weights", lambda _, there=there: there)
+        found = by_name(measures(simulated), "I_to_E")["skewness of weights"]
+        assert np.isfinite(found.value) == known
+        assert known or found.reason.endswith("widen recording.weights.histogram_mv.I_to_E")
 
 
 def test_measures_are_kept_beside_the_run_and_not_in_it(silent: Run) -> None:
