@@ -3,7 +3,8 @@
 One rule for all: a measurement agrees if it is within the predicted range, give or take three standard errors or 2 %,
 whichever is more; what follows from other measurements of the same run by an identity closes to 1 %. Theory gets the
 realised rates of the inputs, so these are a covariate in the standard errors too; covariances, which all pairs share,
-have the error sqrt(2 / (W - 1)) of a variance, and linear theory gives the variance of V to 40 %. Where theory needs
+have the error sqrt(2 / (W - 1)) of a variance, or that of their blocks of windows where this is more, as it is with
+independent input; and linear theory gives the variance of V to 40 %. Where theory needs
 the net input that is left at finite size, the prediction spans all values from zero (large N) to the rheobase; where
 it needs the mean of V, which turns conductances into currents, all values from rest to threshold.
 """
@@ -322,7 +323,8 @@ def _covariances(found: list[Findings]) -> Iterator[Line]:
         pairs = [pair_statistics(c[a], None if a == b else c[b]) for c in counts]
         measured = tuple(Estimate(pair.covariance, pair.covariance_error) for pair in pairs)
         values = [float(c[names.index(a), names.index(b)]) for c in theory]
-        ranges = tuple(Range(value, value, 3 * error * abs(value)) for value in values)
+        ranges = tuple(Range(value, value, 3 * max(error * abs(value), estimate.error))
+                       for value, estimate in zip(values, measured, strict=False))     # there may be no theory
         coefficients = ", ".join(number(pair.coefficient) for pair in pairs)
         ratios = ", ".join(number(pair.ratio) for pair in pairs)
         note = f"mean coefficient {coefficients}; mean covariance over mean variance {ratios}{refusal}"

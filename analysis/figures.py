@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -73,12 +74,15 @@ def raster(run: RunReader, start_ms: float, stop_ms: float, neurons: int = 250) 
 
 
 def _rate_in_bins(
-    run: RunReader, name: str, start_ms: float, stop_ms: float, bin_ms: float = 10.0
+    run: RunReader, name: str, start_ms: float, stop_ms: float
 ) -> tuple[Array, Array]:
-    if name in run.experiment.populations:
-        rates = run.rates(name)
+    """Rate of a population, or of an input in the same bins: fluctuations in others are of another size."""
+    populations = run.experiment.populations
+    rates = run.rates(name if name in populations else next(iter(populations)))
+    if name in populations:
         inside = (rates.times_ms >= start_ms) & (rates.times_ms < stop_ms)
         return rates.times_ms[inside] + rates.bin_ms / 2, rates.rate_hz[inside]
+    bin_ms = rates.bin_ms
     edges = np.arange(start_ms, stop_ms + bin_ms / 2, bin_ms)
     counts = np.histogram(run.spikes(name).times_ms, edges)[0]
     return edges[:-1] + bin_ms / 2, 1e3 * counts / bin_ms / run.experiment.sizes[name]
@@ -168,7 +172,7 @@ def mean_weights(runs: Sequence[RunReader], labels: Sequence[str], projection: s
     """
     names = []
     with canvas() as (figure, (panel,)):
-        for run, label, colour in zip(runs, labels, RUNS, strict=False):
+        for run, label, colour in zip(runs, labels, cycle(RUNS), strict=False):
             w, p = run.weights(projection), run.experiment.projections[projection]
             # where all start alike, their spread then is known too
             start = [] if p.has_drawn_weights else [run.experiment.named_weight(projection)]
@@ -205,7 +209,7 @@ def felt_weights(
         if expected:
             panel.axhspan(*expected, color=PALE, alpha=0.5, lw=0)
             remark(panel, min(expected), "range of theory", GREY)
-        for run, label, colour in zip(runs, labels, RUNS, strict=False):
+        for run, label, colour in zip(runs, labels, cycle(RUNS), strict=False):
             e = run.experiment
             p = e.projections[projection]
             source, target = run.rates(p.source), run.rates(p.target)
@@ -226,13 +230,17 @@ def felt_weights(
 def weight_histogram(runs: Sequence[RunReader], labels: Sequence[str], projection: str) -> Figure:
     """Draw the distribution of a projection's weights at the end of each run, with its mean; see `mean_weights`."""
     with canvas() as (figure, (panel,)):
-        for run, label, colour in zip(runs, labels, RUNS, strict=False):
+        for run, label, colour in zip(runs, labels, cycle(RUNS), strict=False):
             w = run.weights(projection)
             edges = w.edges / w.scale
             density = w.histogram[-1] / w.histogram[-1].sum() / np.abs(np.diff(edges))
             panel.stairs(density, edges, color=colour, lw=1.8, label=label)
             panel.stairs(density, edges, color=colour, fill=True, alpha=0.15)
             panel.axvline(w.mean[-1] / w.scale, color=colour, ls=(0, (4, 3)), lw=1.2)
+            for end, beyond in ((0, w.minimum[-1] < w.edges[0]), (-1, w.maximum[-1] > w.edges[-1])):
+                if beyond:     # weights out there are counted in the bin at the edge
+                    panel.annotate("and beyond", (edges[end], density[end]), (0, 3), textcoords="offset points",
+                                   color=colour, fontsize=9, ha="center")
         panel.legend(frameon=False, loc="best")
         weight, density = _label(runs[0], projection, "weight", "mV"), _label(runs[0], projection, "density", "1/mV")
         panel.set(ylim=(0, None), xlim=_extent(runs, projection), xlabel=weight, ylabel=density)

@@ -27,6 +27,9 @@ Array = NDArray[np.float64]
 
 BLOCKS = 10
 
+CUT = 0.1
+"""By which the skewness of weights may depend on those beyond their histogram; in proportion where it is above one."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -37,7 +40,7 @@ class Measure:
     name, of, unit : str
         What it is, of which population, pair of populations or projection, and its unit.
     value, error : float
-        NaN where they are not known.
+        NaN where they are not known. Errors are over blocks of time, but over neurons for what each of them has alone.
     reason : str
         Why the value is not known; empty if it is.
     """
@@ -139,7 +142,12 @@ def _of_weights(run: Run, projection: str) -> Iterator[Row]:
 
     def shape() -> float:
         w = run.weights(projection)
-        return float(np.sign(w.scale)) * shape_of(w.histogram[-1], w.edges).skewness
+        wide = w.edges.copy()     # at its edges a histogram counts what lies beyond
+        wide[0], wide[-1] = min(wide[0], w.minimum[-1]), max(wide[-1], w.maximum[-1])
+        least, most = (shape_of(w.histogram[-1], edges).skewness for edges in (w.edges, wide))
+        if abs(most - least) > CUT * max(1.0, abs(least)):
+            raise ValueError(f"weights lie beyond their histogram; widen recording.weights.histogram_mv.{projection}")
+        return float(np.sign(w.scale)) * least
 
     def moving() -> Estimate:
         times_ms, means, _ = weights()
@@ -175,7 +183,7 @@ def _in_time(series: Array) -> Estimate:
 
 
 def _over_neurons(values: Array) -> Estimate:
-    """Average over the neurons that have a value; their spread gives the error."""
+    """Average over the neurons that have a value; their spread gives the error, too small where they are correlated."""
     known = values[np.isfinite(values)]
     if known.size == 0:
         return Estimate(np.nan)

@@ -6,8 +6,9 @@ depends on the mean membrane potential (Richardson & Gerstner 2005; Zhu, Ocker &
 
 from __future__ import annotations
 
+from analysis.confidence import block_error
 from analysis.currents import moments_over_blocks
-from analysis.findings import Findings
+from analysis.findings import BLOCKS, Findings
 from analysis.theory.balance import stationary_inputs
 from analysis.theory.conductance import correlated_variance_bounds, free_variance, total_conductance
 from analysis.verdict import Estimate
@@ -55,7 +56,10 @@ def predicted_time_constant(f: Findings, population: str) -> tuple[float, float]
 
 
 def measured_free_variance(f: Findings, population: str) -> Estimate:
-    """Measure the variance over time of V without spikes and resets, averaged over neurons [mV^2]."""
+    """Measure the variance over time of V without spikes and resets, averaged over neurons [mV^2].
+
+    Correlated input makes it rise and fall in all neurons at once, so that its error is that over blocks of time.
+    """
     if not f.experiment.has_shadow_voltage:
         raise NotMeasured("V without spikes was not recorded; set recording.statistics.shadow_voltage = true")
     statistics = f.run.statistics(population)
@@ -63,7 +67,8 @@ def measured_free_variance(f: Findings, population: str) -> Estimate:
         variance = moments_over_blocks(statistics, "V_free", f.start_ms)[1]
     except ValueError as reason:
         raise NotMeasured(str(reason)) from None
-    return Estimate(float(variance.mean()), float(variance.std()) / variance.size**0.5)
+    of_blocks = statistics.variance["V_free"][statistics.start_ms >= f.start_ms].mean(axis=1)
+    return Estimate(float(variance.mean()), block_error(of_blocks, BLOCKS))
 
 
 def predicted_free_variance(f: Findings, population: str) -> tuple[float, float]:

@@ -70,9 +70,10 @@ def binned(
     ValueError
         If the interval does not hold two bins.
     """
-    length = int((stop_ms - start_ms) / bin_ms + 1e-9)
+    length = int((stop_ms - start_ms) / bin_ms + 1e-9) if bin_ms > 0 else 0
     if length < 2:
-        raise ValueError(f"bin_ms = {bin_ms:g} does not fit into {stop_ms - start_ms:g} ms twice; shorten it")
+        remedy = "shorten it" if bin_ms > 0 else "make it positive"
+        raise ValueError(f"bin_ms = {bin_ms:g} does not fit into {stop_ms - start_ms:g} ms twice; {remedy}")
     bins = np.ceil((times_ms - start_ms) / bin_ms - 1e-9).astype(np.int64) - 1
     inside = (bins >= 0) & (bins < length)
     return BinnedSpikes(bins[inside], ids[inside], length, size, bin_ms)
@@ -134,8 +135,8 @@ def cross_spectrum(
     r"""Average the cross-spectrum over pairs of neurons, by Welch's method.
 
     Hann windows of 1 / resolution overlap by half; the mean of each is taken off. The estimate of a spectrum that all
-    pairs share has, as their covariance, an error that more neurons do not lower: about sqrt(9 / (11 M)) of it for M
-    windows in the record without overlap.
+    pairs share has, as their covariance, an error that more neurons do not lower: sqrt(19 / (36 M)) of it for M
+    windows in the record without overlap (Welch 1967).
 
     Parameters
     ----------

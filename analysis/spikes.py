@@ -37,9 +37,10 @@ def window_counts(
     ValueError
         If the interval does not hold one window.
     """
-    windows = int((stop_ms - start_ms) / window_ms + 1e-9)
+    windows = int((stop_ms - start_ms) / window_ms + 1e-9) if window_ms > 0 else 0
     if windows < 1:
-        raise ValueError(f"window_ms = {window_ms:g} does not fit into {stop_ms - start_ms:g} ms; shorten it")
+        remedy = "shorten it" if window_ms > 0 else "make it positive"
+        raise ValueError(f"window_ms = {window_ms:g} does not fit into {stop_ms - start_ms:g} ms; {remedy}")
     # Grid times are decimal fractions: a spike on an edge must not leave its window by rounding.
     window = np.ceil((times_ms - start_ms) / window_ms - 1e-9).astype(np.int64) - 1
     inside = (window >= 0) & (window < windows)

@@ -99,20 +99,27 @@ def drift(times_ms: Array, values: Array, blocks: int = 10, level: float = LEVEL
     return t_interval(np.diff(values[edges]) / np.diff(times_ms[edges]), level)
 
 
-def slope(values: Array, covariate: Array, level: float = LEVEL) -> Interval:
-    """Regress weights on what belongs to their neurons: a rate, or a degree.
+def slope(
+    values: Array, covariate: Array, neurons: NDArray[np.int64] | None = None, level: float = LEVEL
+) -> Interval:
+    r"""Regress weights on what belongs to their neurons: a rate, or a degree.
 
     Parameters
     ----------
     values, covariate : ndarray
         One a synapse, or one a neuron [n].
+    neurons : ndarray, optional
+        The neuron to which the covariate belongs [n], where synapses share it and with it what else changes their
+        weights; each is taken to be the only one of its neuron if not given.
     level : float
         Confidence.
 
     Returns
     -------
     Interval
-        Slope of the least-squares line, with its t interval for independent residuals.
+        Slope of the least-squares line, with its t interval. The residuals of G neurons are independent, those of a
+        neuron's synapses need not be: with :math:`s_g = \sum_{i \in g} (x_i - \bar x) e_i`, the squared error is
+        :math:`G / (G - 1) \sum_g s_g^2 / (\sum_i (x_i - \bar x)^2)^2` (Liang & Zeger 1986).
 
     Raises
     ------
@@ -122,8 +129,17 @@ def slope(values: Array, covariate: Array, level: float = LEVEL) -> Interval:
     if len(values) < 3 or np.ptp(covariate) == 0:
         raise ValueError(f"{len(values)} values against {len(np.unique(covariate))} different ones have no slope")
     fit = stats.linregress(covariate, values)
-    reach = float(stats.t.ppf((1 + level) / 2, len(values) - 2)) * fit.stderr
-    return Interval(float(fit.slope), float(fit.slope - reach), float(fit.slope + reach), float(fit.stderr))
+    if neurons is None:
+        error, freedom = float(fit.stderr), len(values) - 2
+    else:
+        deviations = covariate - covariate.mean()
+        scores = deviations * (values - values.mean() - fit.slope * deviations)
+        _, of_neuron = np.unique(neurons, return_inverse=True)
+        sums = np.bincount(of_neuron, scores)
+        freedom = len(sums) - 1     # at least one, as the covariate differs
+        error = float(np.sqrt(len(sums) / freedom) * np.linalg.norm(sums) / (deviations**2).sum())
+    reach = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+    return Interval(float(fit.slope), float(fit.slope - reach), float(fit.slope + reach), error)
 
 
 def weight_rate_covariance(weights: Array, rates: Array) -> Interval:

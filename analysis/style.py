@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from mpi_engine.experiment import Experiment
@@ -141,6 +142,18 @@ def plot_mean(panel: Axes, times_ms: Array, values: Array, bin_ms: float, colour
 def level(values: Array) -> float:
     """Give the height at which a line ends: its mean over the last tenth; zero of nothing."""
     return float(values[-max(1, len(values) // 10) :].mean()) if values.size else 0.0
+
+
+def logarithmic(panel: Axes, places: NDArray[Any]) -> None:
+    """Lay out both axes logarithmically, numbers at all places and at as many heights as have room; after drawing."""
+    panel.set(xscale="log", yscale="log")
+    panel.set_xticks(places, [f"{place:g}" for place in places])
+    panel.set_xticks([], minor=True)
+    panel.yaxis.set_major_formatter("{x:g}")
+    low, high = panel.get_ylim()
+    panel.yaxis.set_minor_formatter("{x:g}" if high <= 30 * low else "")     # of several decades, decades alone
+    if 3 * low < high <= 30 * low:
+        panel.yaxis.set_minor_locator(LogLocator(subs=(2.0, 3.0, 5.0)))
 
 
 def name_lines(panel: Axes, names: Sequence[tuple[float, str, str]]) -> None:

@@ -9,14 +9,12 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 from numpy.typing import NDArray
 
 from analysis.confidence import Interval, crossed_interval
 from analysis.scaling import exponent
-from analysis.style import RUNS, SIZE, canvas
+from analysis.style import RUNS, SIZE, canvas, logarithmic
 
 Array = NDArray[np.float64]
 
@@ -100,7 +98,7 @@ def against(values: xr.DataArray, setting: str, log: bool = False) -> Figure:
         if others:
             panel.legend(frameon=False, loc="best")
         if log:
-            _log_axes(panel, mean.coords[setting].values)
+            logarithmic(panel, mean.coords[setting].values)
         unit = values.attrs.get("units")
         panel.set(xlabel=setting, ylabel=f"{values.name or 'value'}{f' [{unit}]' if unit else ''}")
     return figure
@@ -202,12 +200,11 @@ def draw(found: list[Trend], setting: str, name: str, unit: str) -> Figure:
                 panel.plot(trend.places, limit, color=colour, ls=(0, (4, 3)), lw=1.2)
                 panel.fill_between(trend.places, low, high, color=colour, alpha=0.12, lw=0)
         if log:
-            _log_axes(panel, found[0].places)
             scale = [values for trend in found for values in (sign * trend.mean, *_limit_of(trend, sign))]
             known = np.concatenate(scale)
             known = known[np.isfinite(known) & (known > 0)]
             panel.set_ylim(known.min() / 1.4, known.max() * 1.4)
-            _label_decades(panel)
+            logarithmic(panel, found[0].places)
         figure.legend(frameon=False, loc="outside lower left", fontsize=9)
         minus = "\N{MINUS SIGN}" if sign < 0 else ""
         panel.set(xlabel=setting, ylabel=f"{minus}{name}{f' [{unit}]' if unit else ''}")
@@ -250,20 +247,3 @@ def _limits(slope: Interval) -> str:
     value, low, high = (f"{round(x, 2) + 0.0:.2f}".replace("-", "\N{MINUS SIGN}") for x in
                         (slope.value, slope.low, slope.high))
     return f"{value} [{low}, {high}]" if np.isfinite(slope.error) else value
-
-
-def _log_axes(panel: Axes, places: NDArray[Any]) -> None:
-    panel.set(xscale="log", yscale="log")
-    panel.set_xticks(places, [f"{place:g}" for place in places])
-    panel.set_xticks([], minor=True)
-    panel.yaxis.set_major_formatter("{x:g}")
-    panel.yaxis.set_minor_formatter("{x:g}")
-
-
-def _label_decades(panel: Axes) -> None:
-    """Write at decades alone if there are several; within one, at the numbers between them that have room."""
-    low, high = panel.get_ylim()
-    if high > 30 * low:
-        panel.yaxis.set_minor_formatter("")
-    elif high > 3 * low:
-        panel.yaxis.set_minor_locator(LogLocator(subs=(2.0, 3.0, 5.0)))

@@ -226,7 +226,7 @@ def reckon(sweeps: dict[str, Sweep]) -> Iterator[Cost]:
         disk = sum(make_footprint(e, sweep.ranks, rates_hz).run_file() for e in experiments)
         wall_s = nan if plan.wall_time_s is None else plan.wall_time_s
         total = sum(map(_size, experiments)) / _size(largest)
-        hours = wall_s * sweep.ranks * total / 3600
+        hours = wall_s * min(sweep.ranks, count_cores()) * total / 3600     # more ranks took turns on the cores
         yield Cost(part, len(experiments), hours, disk, plan.memory_bytes * sweep.ranks)
 
 

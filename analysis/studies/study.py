@@ -18,6 +18,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from analysis.confidence import Interval
+from analysis.runs import Run
 from analysis.sweeps import Sweep
 from analysis.verdict import ABSENT, number
 from mpi_engine.output.reader import RunError
@@ -27,7 +28,17 @@ DESCRIPTION = "study.toml"
 UNKNOWN = Interval(nan, nan, nan, nan)
 
 Parts = Mapping[str, Sweep]
-"""The parts of a study, by name; a run that has become unhealthy is among them, unfinished."""
+"""The parts of a study, by name; a run that has become unhealthy is among them, unfinished: see `finished`."""
+
+
+def finished(runs: Iterable[Run]) -> list[Run]:
+    """Give the runs back in the order of their seeds, in which they make pairs, if all are whole."""
+    runs = sorted(runs, key=lambda run: run.experiment.seed.base)
+    if broken := [run for run in runs if not run.finished]:
+        raise RunError(f"{len(broken)} of {len(runs)} runs have no end, among them {broken[0].path}")
+    if not runs:
+        raise RunError("there are no such runs")
+    return runs
 
 
 class Verdict(StrEnum):
@@ -141,7 +152,7 @@ class Claim:
         if self.caveat and self.expected.exclude(self.measured):
             return f"{self.caveat.reason}: {self.caveat.reach}"
         if isfinite(self.measured.low):
-            return "the interval reaches across the bounds; more seeds or longer runs narrow it"
+            return "the interval reaches across the bounds; more of what it is over, or longer runs, narrow it"
         return "a single value has no interval"
 
 

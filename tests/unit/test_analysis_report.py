@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -324,6 +324,20 @@ def test_pictures_show_what_they_claim(starts: list[MadeUpRun]) -> None:
     assert len(rates.lines) == 3
     potentials = figures.membrane_potentials(starts[0], 11000.0, 12000.0)
     assert len(potentials.axes) == 4
+
+
+def test_weights_beyond_a_histogram_are_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made_up()
+    w = run.weights("I_to_E")
+    assert figures.weight_histogram([run], ["start"], "I_to_E").axes[0].texts[:] == []
+    monkeypatch.setattr(run, "weights", lambda _: replace(w, minimum=w.minimum + 1.1 * w.edges[0]))
+    [text] = figures.weight_histogram([run], ["start"], "I_to_E").axes[0].texts
+    assert (text.get_text(), text.xy[0]) == ("and beyond", pytest.approx(-300.0))
+
+
+def test_as_many_runs_are_drawn_as_are_given() -> None:
+    many = 8 * [made_up()]
+    assert len(figures.mean_weights(many, [f"run {k}" for k in range(8)], "I_to_E").axes[0].lines) == 8
 
 
 class _Checker(HTMLParser):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from analysis import Run, Sweep, open_run, open_sweep
 from analysis.kept import FILE, keep, kept
-from analysis.measures import Measure, as_table
+from analysis.measures import Measure, as_table, measures
 from analysis.spikes import window_counts
 from analysis.structure import input_parts, weight_rate_covariance
 from analysis.trends import over_seeds
@@ -112,6 +113,19 @@ def test_measures_of_a_run_are_those_of_its_arrays(simulated: Run) -> None:
     weights = by_name(found, "I_to_E")
     assert weights["mean weight"].value == pytest.approx(simulated.weights("I_to_E").mean[-1])
     assert all(np.isfinite(measure.value) != bool(measure.reason) for measure in found)
+
+
+def test_weights_beyond_the_histogram_have_no_skewness(simulated: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    w = simulated.weights("I_to_E")
+    assert by_name(measures(simulated), "I_to_E")["skewness of weights"].reason == ""
+    histogram = w.histogram.copy()
+    for beyond, known in ((0, True), (histogram[-1].sum() // 50, False)):
+        histogram[-1, -1] += beyond
+        there = replace(w, histogram=histogram, maximum=w.edges[-1:] + np.ptp(w.edges))
+        monkeypatch.setattr(simulated, "weights", lambda _, there=there: there)
+        found = by_name(measures(simulated), "I_to_E")["skewness of weights"]
+        assert np.isfinite(found.value) == known
+        assert known or found.reason.endswith("widen recording.weights.histogram_mv.I_to_E")
 
 
 def test_measures_are_kept_beside_the_run_and_not_in_it(silent: Run) -> None:

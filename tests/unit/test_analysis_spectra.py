@@ -74,7 +74,7 @@ def test_spectrum_of_jittered_copies(trains: Trains) -> None:
         expected = power * np.exp(2j * np.pi * f * 1e-3 * delay_ms)
         # power of a pair's mean: shared by all, or by chance between single trains
         scatter = power + RATE_HZ / min(SIZES.values())
-        assert np.all(np.abs(found - expected)[low] < 5 * scatter[low] * np.sqrt(9 / 11 / windows))
+        assert np.all(np.abs(found - expected)[low] < 5 * scatter[low] * np.sqrt(19 / 36 / windows))
         assert f[1] == pytest.approx(resolution_hz)
         assert f[-1] == pytest.approx(500.0)
 
@@ -125,6 +125,8 @@ def test_a_neuron_alone_has_no_partner_and_other_bins_no_pairs(trains: Trains) -
         cross_spectrum(alone)
     with pytest.raises(ValueError, match="bin_ms = 100 does not fit into 100 ms twice; shorten it"):
         binned(np.array([1.0]), np.array([0]), 1, 0.0, 100.0, 100.0)
+    with pytest.raises(ValueError, match="bin_ms = 0 does not fit into 100 ms twice; make it positive"):
+        binned(np.array([1.0]), np.array([0]), 1, 0.0, 100.0, 0.0)
 
 
 def test_bins_are_open_at_their_start_and_closed_at_their_end() -> None:

@@ -39,6 +39,8 @@ def test_a_rest_shorter_than_a_window_is_left_out() -> None:
 def test_a_window_longer_than_the_run_is_refused() -> None:
     with pytest.raises(ValueError, match="window_ms = 250 does not fit into 100 ms"):
         window_counts(np.array([1.0]), np.array([0]), 1, 0.0, 100.0, 250.0)
+    with pytest.raises(ValueError, match="window_ms = 0 does not fit into 100 ms; make it positive"):
+        window_counts(np.array([1.0]), np.array([0]), 1, 0.0, 100.0, 0.0)
 
 
 def test_rates_of_each_neuron() -> None:

@@ -118,6 +118,20 @@ def test_slope_of_weights_on_rates() -> None:
         slope(np.arange(3.0), np.ones(3))
 
 
+def test_synapses_of_a_neuron_do_not_count_as_independent() -> None:
+    """Where 8 synapses share half the variance of their residuals, the error is sqrt(1 + 7 / 2) times larger."""
+    neurons, held, ratios = np.repeat(np.arange(60), 8), 0, []
+    for _ in range(300):
+        rates = RNG.gamma(2.0, 5.0, 60)[neurons]
+        weights = -100 - 3 * rates + RNG.standard_normal(60)[neurons] + RNG.standard_normal(neurons.size)
+        shuffled = RNG.permutation(neurons.size)
+        found = slope(weights[shuffled], rates[shuffled], neurons[shuffled])
+        held += not found.excludes(-3.0)
+        ratios.append(found.error / slope(weights, rates).error)
+    assert held / 300 == pytest.approx(0.95, abs=4 * np.sqrt(0.05 * 0.95 / 300))
+    assert np.mean(ratios) == pytest.approx(np.sqrt(4.5), rel=0.1)
+
+
 def test_covariance_of_weights_and_rates() -> None:
     rates = RNG.normal(20.0, 2.0, 4000)
     weights = -120 - 3 * rates + RNG.standard_normal(4000)

@@ -16,7 +16,6 @@ from analysis.studies.akil2021.measured import (
     INHIBITION,
     Array,
     by_size,
-    finished,
     in_blocks,
     mean_between,
     net_share,
@@ -24,7 +23,7 @@ from analysis.studies.akil2021.measured import (
     over_seeds,
     table,
 )
-from analysis.studies.study import Bounds, Claim, Parts
+from analysis.studies.study import Bounds, Claim, Parts, finished
 
 ATTAINED, MAINTAINED = "Balance is attained under plasticity", "Balance is maintained"
 AT_5000 = {"no plasticity": 0.094, "homeostatic": 0.188}

@@ -15,8 +15,8 @@ import numpy as np
 from analysis.confidence import t_interval
 from analysis.runs import Run
 from analysis.spikes import rates_hz
-from analysis.studies.akil2021.measured import Array, finished, largest, mean_between, networks
-from analysis.studies.study import Bounds, Caveat, Claim, Parts
+from analysis.studies.akil2021.measured import Array, largest, mean_between, networks
+from analysis.studies.study import Bounds, Caveat, Claim, Parts, finished
 from analysis.theory.plasticity import pair_rules, rule_terms
 from mpi_engine.output.reader import Weights
 

@@ -18,7 +18,6 @@ from analysis.studies.akil2021.measured import (
     Array,
     by_size,
     felt_weight,
-    finished,
     largest,
     networks,
     over_seeds,
@@ -26,13 +25,16 @@ from analysis.studies.akil2021.measured import (
     rate_hz,
     table,
 )
-from analysis.studies.study import Bounds, Claim, Parts
+from analysis.studies.study import Bounds, Claim, Parts, finished
 from analysis.theory.balance import balanced_rates, mean_field
 from analysis.theory.covariance import correlated_count_covariance
 from analysis.theory.plasticity import fixed_point
 
 GROWING = "Rates, weights and covariances against N"
 STATIC = "Recurrent weights change rates and covariances as theory says"
+
+WITH_COVARIANCES = ("no plasticity", "kohonen", "no plasticity, c = 0.1", IN_BURSTS)
+"""Networks whose covariances are followed over N."""
 
 WINDOW_MS = 50.0
 SETTLED = 0.2
@@ -86,7 +88,7 @@ def covariances(parts: Parts) -> Iterator[Claim]:
     found = {name: by_size(runs) for name, runs in networks(parts["sizes"]).items()}
     for pair in ("EE", "II"):
         slopes = {}
-        for name in ("no plasticity", "kohonen", "no plasticity, c = 0.1", IN_BURSTS):
+        for name in WITH_COVARIANCES:
             sizes = found[name]
             values = table(sizes, partial(covariance, pair=pair))
             slopes[name] = _exponents(list(sizes), values)
@@ -131,7 +133,7 @@ def static_networks(parts: Parts) -> Iterator[Claim]:
     for name, before, after in changes:
         pairs = list(zip(*(finished(parts["static"].where(setting)) for setting in (before, after)), strict=True))
         over = f"{len(pairs)} pairs of runs"
-        expected = [_in_balance(run) for run in pairs[0]]
+        expected = [in_balance(run) for run in pairs[0]]
         for quantity, measure in (("rate", rate_hz), ("covariance", partial(covariance, pair="EE", window_ms=250.0))):
             ratio = expected[1][quantity] / expected[0][quantity]
             yield Claim(
@@ -144,7 +146,8 @@ def static_networks(parts: Parts) -> Iterator[Claim]:
             )
 
 
-def _in_balance(run: Run) -> dict[str, float]:
+def in_balance(run: Run) -> dict[str, float]:
+    """Compute the rate of E [Hz] and the count covariance of E in 250 ms in an infinite network."""
     field = mean_field(run.experiment)
     covariance_ = correlated_count_covariance(run.experiment, field, 250.0)
-    return {"rate": float(balanced_rates(field)[0]), "covariance": float(covariance_[0, 0])}
+    return {"rate": 1e3 * float(balanced_rates(field)[0]), "covariance": float(covariance_[0, 0])}

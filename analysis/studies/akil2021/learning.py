@@ -13,12 +13,13 @@ from analysis.scaling import exponent
 from analysis.studies.akil2021.measured import (
     CORRELATION,
     felt_weight,
-    finished,
+    input_of,
     input_rate_hz,
     mean_weight,
     predicted_weight,
 )
-from analysis.studies.study import Bounds, Caveat, Claim, Parts
+from analysis.studies.akil2021.structure import mean_of_largest, relaxed
+from analysis.studies.study import Bounds, Caveat, Claim, Parts, finished
 from analysis.theory.plasticity import fixed_point
 
 CORRELATIONS = "Correlations in the input influence the weights"
@@ -26,6 +27,10 @@ PACE = "Time scales of learning"
 CLOSE = 0.2
 """Share of a change by which theory may miss it."""
 
+FINEST = 0.05
+"""Share of the largest weight by which the soft rule's mean may differ from it, as that of slow neurons does."""
+
+SOFT_RATE = "plasticity.soft.learning_rate"
 KOHONEN_RATE = "plasticity.kohonen.learning_rate"
 HOMEOSTATIC_RATE = "plasticity.homeostatic.learning_rate_mv"
 
@@ -39,6 +44,26 @@ def weights_under_correlations(parts: Parts) -> Iterator[Claim]:
             for c in (0.3, 1.0):
                 pairs = list(zip(alone, finished(part.where({CORRELATION: c, key: eta})), strict=True))
                 yield from _change(pairs, projection, f"{rule}, c = {c:g}, learning rate {eta:g}")
+
+
+def soft_weights_under_correlations(parts: Parts) -> Iterator[Claim]:
+    """The soft rule's fixed point is the largest weight at any correlation of the input: weights change mildly."""
+    part = parts["correlated_soft"]
+    alone = finished(part.where({CORRELATION: 0.0}))
+    for c in sorted({input_of(run).correlation for run in part.runs.values()} - {0.0}):
+        pairs = list(zip(alone, finished(part.where({CORRELATION: c})), strict=True))
+        over = f"{len(pairs)} pairs of runs"
+        changes = [mean_of_largest(b) - mean_of_largest(a) for a, b in pairs]
+        ahead = float(np.mean([relaxed(b)[0] - relaxed(a)[0] for a, b in pairs]))
+        caveat = Caveat(f"at the rates of their neurons, and with theory's covariance, weights come further by "
+                        f"{ahead:.3f}", Bounds.around(ahead, reach=FINEST))
+        yield Claim(CORRELATIONS, f"change of E_to_E, over the largest weight: soft, c = {c:g}",
+                    "theory: the fixed point stays at the largest weight", Bounds.around(0.0, reach=FINEST),
+                    t_interval(changes), over, caveat=caveat)
+        ratios = [mean_of_largest(b) / relaxed(b)[0] for _, b in pairs]
+        what = f"mean weight over that of synapses that relax at their neurons' rates: soft, c = {c:g}"
+        yield Claim(CORRELATIONS, what, "dJ/dt = η (τ r_j r_k + I_jk) (J_max - J)", Bounds.around(1.0, share=FINEST),
+                    t_interval(ratios), over)
 
 
 def _change(pairs: Sequence[tuple[Run, Run]], projection: str, name: str) -> Iterator[Claim]:

@@ -15,13 +15,12 @@ from analysis.studies.akil2021.measured import (
     CORRELATION,
     Array,
     felt_weight,
-    finished,
     in_blocks,
     mean_between,
     mean_weight,
     predicted_weight,
 )
-from analysis.studies.study import Bounds, Caveat, Claim, Parts
+from analysis.studies.study import Bounds, Caveat, Claim, Parts, finished
 
 MANIFOLD = "Weights converge to a stable manifold that depends on initial conditions"
 UNIQUE = "Rules without a manifold have one fixed point"

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from analysis.confidence import Interval, t_interval
 from analysis.findings import Findings
 from analysis.runs import Run
+from analysis.studies.study import finished
 from analysis.sweeps import Sweep
 from analysis.theory.plasticity import fixed_point
 from mpi_engine.experiment import Experiment, Poisson
-from mpi_engine.output.reader import RunError
 
 Array = NDArray[np.float64]
 
@@ -27,16 +27,6 @@ INHIBITION = "projections.I_to_E.weight_mv"
 def rules_of(run: Run) -> str:
     """Name the rules that act in a run."""
     return " + ".join(name for p in run.experiment.plastic.values() for name in p.rules) or "no plasticity"
-
-
-def finished(runs: Iterable[Run]) -> list[Run]:
-    """Give the runs back in the order of their seeds, in which they make pairs, if all are whole."""
-    runs = sorted(runs, key=lambda run: run.experiment.seed.base)
-    if broken := [run for run in runs if not run.finished]:
-        raise RunError(f"{len(broken)} of {len(runs)} runs have no end, among them {broken[0].path}")
-    if not runs:
-        raise RunError("there are no such runs")
-    return runs
 
 
 def input_of(run: Run) -> Poisson:

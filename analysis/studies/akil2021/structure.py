@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from scipy import stats
 
 from analysis.confidence import t_interval
 from analysis.runs import Run
 from analysis.scaling import exponent
-from analysis.structure import shape_of, slope
+from analysis.structure import slope
 from analysis.studies.akil2021.manifold import starts
 from analysis.studies.akil2021.measured import Array, largest, networks, over_seeds
 from analysis.studies.study import Bounds, Caveat, Claim, Parts
+from analysis.theory.covariance import trace_covariance
 from mpi_engine.experiment import HebbianHard, HebbianSoft
 
 STRUCTURE, DISTRIBUTIONS = "Structure across the network", "Distributions of rates and weights"
@@ -29,8 +31,8 @@ def weight_against_rate(parts: Parts) -> Iterator[Claim]:
             f"I→E from {run.experiment.named_weight('I_to_E'):g} mV against the rate of the source, slope",
             "changes are in proportion to the source's rate",
             bounds,
-            slope(w.sample[-1] / w.scale, run.firing_rates_hz("I")[w.sample_source]),
-            f"{len(w.sample_source)} synapses",
+            slope(w.sample[-1] / w.scale, run.firing_rates_hz("I")[w.sample_source], w.sample_source),
+            f"the sources of {len(w.sample_source)} synapses",
             "mV/Hz",
         )
 
@@ -48,8 +50,8 @@ def weight_against_degree(parts: Parts) -> Iterator[Claim]:
             f"I→E against the target's in-degree from {projection[0]}, slope",
             f"each neuron's weighted sum is fixed: {why}",
             bounds,
-            slope(w.sample[-1] / w.scale, degree),
-            f"{len(degree)} synapses",
+            slope(w.sample[-1] / w.scale, degree, w.sample_target),
+            f"the targets of {len(degree)} synapses",
             "mV",
         )
 
@@ -71,7 +73,7 @@ def distributions(parts: Parts) -> Iterator[Claim]:
 def at_the_largest(parts: Parts) -> Iterator[Claim]:
     """Soft bounds draw weights to the largest, those of neurons that fire much before those of others."""
     runs = largest(networks(parts["sizes"])["soft"])
-    over, expected = f"{len(runs)} seeds", [_relaxed(run) for run in runs]
+    over, expected = f"{len(runs)} seeds", [relaxed(run) for run in runs]
     centre, scatter = np.mean([share for share, _ in expected]), np.mean([sd for _, sd in expected])
     caveat = Caveat(
         f"weights of slow neurons are on their way, the mean of all at {centre:.2f}, and at this learning rate they "
@@ -80,22 +82,26 @@ def at_the_largest(parts: Parts) -> Iterator[Claim]:
     )
     yield Claim(DISTRIBUTIONS, "median weight over the largest: soft", "Fig. of distributions: a peak at the largest",
                 Bounds.around(1.0, share=0.05), over_seeds(runs, _median), over, caveat=caveat)
-    ratios = [_mean(run) / share for run, (share, _) in zip(runs, expected, strict=True)]
+    ratios = [mean_of_largest(run) / share for run, (share, _) in zip(runs, expected, strict=True)]
     yield Claim(DISTRIBUTIONS, "mean weight over that of synapses that relax at their neurons' rates: soft",
                 "dJ/dt = η τ r_j r_k (J_max - J)", Bounds.around(1.0, share=0.05), t_interval(ratios), over)
 
 
-def _relaxed(run: Run) -> tuple[float, float]:
+def relaxed(run: Run) -> tuple[float, float]:
     """Compute where the mean of the sampled weights is on its way to the largest, and the SD about it, as shares of it.
 
-    A synapse relaxes at the rate η τ r_j r_k. Potentiation adds at most the variance η² r_j (τ² r_k² + τ r_k / 2) per
-    ms, for a trace has the mean τ r and the variance τ r / 2, and so does depression: η (τ r_j + τ r_k + 1) / 2 in all,
-    less what the two cancel.
+    A synapse relaxes at the rate η (τ r_j r_k + I_jk): theory has the mean of I for correlated input, which neurons are
+    taken to share as their rates. Potentiation adds at most the variance η² r_j (τ² r_k² + τ r_k / 2) per ms, for a
+    trace has the mean τ r and the variance τ r / 2, and so does depression: η (τ r_j + τ r_k + 1) / 2 in all, less what
+    the two cancel.
     """
     w, rule, rates_khz = run.weights("E_to_E"), _soft(run), 1e-3 * run.firing_rates_hz("E")
-    together = rates_khz[w.sample_source] * rates_khz[w.sample_target]
-    before = 1 - run.experiment.named_weight("E_to_E") / rule.weight_max_mv
     tau_ms = rule.traces["x_pre"]
+    of_E = list(run.experiment.sizes).index("E")
+    covariance = trace_covariance(run.experiment, tau_ms, {"E_to_E": rule.weight_max_mv})[of_E, of_E]
+    correlated = 1 + covariance / (tau_ms * rates_khz.mean() ** 2)
+    together = correlated * rates_khz[w.sample_source] * rates_khz[w.sample_target]
+    before = 1 - run.experiment.named_weight("E_to_E") / rule.weight_max_mv
     away = before * np.exp(-rule.learning_rate * tau_ms * together * run.stop_ms)
     variance = away.var() + rule.learning_rate * (tau_ms * rates_khz.mean() + 0.5)
     return float(1 - away.mean()), float(np.sqrt(variance))
@@ -105,7 +111,8 @@ def _median(run: Run) -> float:
     return float(np.median(_shares_of_largest(run)))
 
 
-def _mean(run: Run) -> float:
+def mean_of_largest(run: Run) -> float:
+    """Mean of the sampled weights at the end, as a share of the largest."""
     return float(_shares_of_largest(run).mean())
 
 
@@ -174,6 +181,5 @@ def spread_of_rates(run: Run) -> float:
 
 
 def skewness(run: Run) -> float:
-    """Skewness of the weights of E to E at the end."""
-    w = run.weights("E_to_E")
-    return shape_of(w.histogram[-1], w.edges).skewness
+    """Skewness of the sampled weights of E to E at the end: a histogram ends where a heavy tail does not."""
+    return float(stats.skew(run.weights("E_to_E").sample[-1].astype(np.float64)))

@@ -18,24 +18,16 @@ from analysis.orbits import (
     size_of,
     switch_rate_hz,
 )
+from analysis.studies.study import finished
 from analysis.sweeps import Sweep
 from mpi_engine.output.coding_reader import open_coding_run
-from mpi_engine.output.reader import RunError
 
 Floats = NDArray[np.float64]
 
 
 def coding_runs(sweep: Sweep) -> list[CodingRun]:
-    """Open the runs of a sweep as those of coding networks, in the order of their seeds.
-
-    Raises
-    ------
-    RunError
-        If a run has not finished.
-    """
-    if unfinished := [name for name, run in sweep.runs.items() if not run.finished]:
-        raise RunError(f"{sweep.path}: {len(unfinished)} of {len(sweep.runs)} runs are not whole, as {unfinished[0]}")
-    return sorted((_open(run.directory) for run in sweep.runs.values()), key=lambda run: run.experiment.seed.base)
+    """Open the runs of a sweep as those of coding networks, in the order of their seeds, if all have finished."""
+    return [_open(run.directory) for run in finished(sweep.runs.values())]
 
 
 @cache     # many claims ask for it, and keep what they have read

@@ -16,6 +16,7 @@ from analysis.studies.zhu2026.networks import condition
 from analysis.studies.zhu2026.paper import ABSOLUTE, ASYNCHRONOUS, CORRELATED, CORRELATIONS, VARIANCES, Curve
 from analysis.style import GREY, INK, NETWORK, PALE, RUNS, canvas
 from analysis.trends import over_seeds
+from analysis.verdict import MINUS
 
 Array = NDArray[np.float64]
 
@@ -49,7 +50,7 @@ def count_correlations(parts: Parts) -> Drawing:
         _draw(panel, table, "count_correlation", ("current", "conductance"), CORRELATIONS)
         sizes = np.array(sizes_of(table))
         panel.plot(sizes, 2.5 / sizes, color=GREY, lw=1.0)
-        panel.annotate("1/N", (sizes[-1], 2.5 / sizes[-1]), (4, 0), textcoords="offset points", color=GREY)
+        panel.annotate("1/N", (sizes[-1], 2.5 / sizes[-1]), (10, -4), textcoords="offset points", color=GREY)
         _against_size(panel, table, "correlation of counts in 250 ms")
     caption = "Mean correlation of spike counts against N; rings are the paper's (figure 1)."
     return Drawing("correlation", caption, figure)
@@ -72,12 +73,15 @@ def joint_fluctuations(parts: Parts) -> Drawing:
     with canvas(size=SIZE) as (figure, (panel,)):
         _draw(panel, table, "absolute_C", ("conductance",), curves, ", ⟨|ΔV Δg|⟩")
         for c, (marker, line) in LINES.items():
-            mean, reach = _over_seeds(abs(of_network(table, "signed_C", "conductance", c)))
+            values = of_network(table, "signed_C", "conductance", c)
+            sign = np.sign(values.mean())     # as a rule, not that of the other
+            mean, reach = _over_seeds(sign * values)
             panel.errorbar(sizes_of(table), mean, reach, color=RUNS[1], marker=marker, ls=line, ms=5,
-                           label=f"|⟨ΔV Δg⟩|, c = {c:g}")
+                           label=f"{MINUS if sign < 0 else ''}⟨ΔV Δg⟩, c = {c:g}")
         _against_size(panel, table, "joint fluctuations [mV/ms]")
     return Drawing("joint-fluctuations", "What the effective model neglects: the mean size of joint fluctuations of V "
-                   "and total conductance, as in the paper's figure 3 (rings), and their covariance.", figure)
+                   "and total conductance, as in the paper's figure 3 (rings), and their covariance, which changes "
+                   "its sign with correlated input.", figure)
 
 
 def linear_theory(parts: Parts) -> Drawing:
@@ -124,7 +128,7 @@ def rates(parts: Parts) -> Drawing:
                                    label=f"{synapses}, c = {c:g}")
             limit = {"E": 25 / 3, "I": 125 / 6}[a]
             panel.axhline(limit, color=GREY, lw=1.0)
-            panel.annotate("balance with currents", (0.02, limit), (0, 3), panel.get_yaxis_transform(),
+            panel.annotate("balance\nwith currents", (1, limit), (6, 0), panel.get_yaxis_transform(), va="center",
                            textcoords="offset points", color=GREY, fontsize=9)
             panel.set(xscale="log", ylim=(0, None), ylabel=f"rate of {a} [Hz]")
         _label_sizes(panels[-1], table)

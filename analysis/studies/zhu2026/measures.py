@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from analysis.correlations import pair_statistics
 from analysis.spikes import window_counts
-from analysis.studies.study import Parts
+from analysis.studies.study import Parts, finished
 from analysis.studies.zhu2026.networks import condition
 from analysis.theory.conductance import correlated_variance_bounds, free_variance
 from mpi_engine.output.reader import RunReader, Statistics
@@ -40,9 +40,14 @@ def tabulate(parts: Parts) -> xr.Dataset:
     Dataset
         A variable for each quantity of `measure`, over ``synapses``, ``correlation``, ``size`` and ``seed``; NaN where
         a network does not have it.
+
+    Raises
+    ------
+    RunError
+        If a run has not finished: what it recorded until then is no steady state.
     """
     rows = {(synapses, *condition(run)): measure(run) for synapses, part in parts.items()
-            for run in part.runs.values()}
+            for run in finished(part.runs.values())}
     labels = dict(zip(("synapses", "correlation", "size", "seed"), zip(*rows, strict=True), strict=True))
     axes = {name: sorted(set(values)) for name, values in labels.items()}
     quantities = dict.fromkeys(quantity for row in rows.values() for quantity in row)
