@@ -96,13 +96,13 @@ class History(NamedTuple):
         `NEVER` where there was none.
     samples : ndarray, shape (n_samples, DEPTH, n)
         Postsynaptic traces as these spikes saw them, for the rules that ask.
-    turn : ndarray of uint8, shape (n,)
+    turn : ndarray of int8, shape (n,)
         By how many rows each target's ring is turned.
     """
 
     steps: NDArray[np.int32]
     samples: NDArray[np.float32]
-    turn: NDArray[np.uint8]
+    turn: NDArray[np.int8]
 
 
 class Trace(NamedTuple):
@@ -139,7 +139,7 @@ def _keep(trace: Trace, dtype: np.dtype[Any]) -> NDArray[np.float32]:
 def make_history(experiment: Experiment, n: int, n_samples: int) -> History:
     """Make the histories of n targets, empty."""
     samples = np.zeros((n_samples, DEPTH, n), experiment.run.state_dtype)
-    return History(np.full((DEPTH, n), NEVER, np.int32), samples, np.zeros(n, np.uint8))
+    return History(np.full((DEPTH, n), NEVER, np.int32), samples, np.zeros(n, np.int8))
 
 
 def pair_on_pre(w: Real, x_post: Real, p: Any) -> Real:
@@ -275,7 +275,7 @@ def row_of(history: History, target: int, depth: int) -> int:
     """Row of a history that holds a target's spike: the newest has depth 0."""
     if depth < NEAR:
         return depth
-    row = depth + np.int64(history.turn[target])
+    row = depth + int(history.turn[target])
     return row if row < DEPTH else row - (DEPTH - NEAR)
 
 
