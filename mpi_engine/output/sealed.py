@@ -186,6 +186,7 @@ class Sealed:
                 )
         self.manifests = [content.entries for content in contents]
         self.steps = contents[0].first_step, contents[-1].last_step
+        self._offsets: dict[str, NDArray[np.int64]] = {}
 
     @property
     def paths(self) -> list[str]:
@@ -201,11 +202,13 @@ class Sealed:
 
     def offsets(self, path: str) -> NDArray[np.int64]:
         """Say with which row of the whole dataset each file begins; the last value is the number of rows."""
-        holders = [k for k, manifest in enumerate(self.manifests) if path in manifest]
-        rows = np.zeros(len(self.files) + 1, np.int64)
-        for k in holders if self.entry(path).grows else holders[:1]:
-            rows[k + 1] = self.manifests[k][path].rows
-        return np.cumsum(rows)
+        if path not in self._offsets:     # asked for at each of what may be thousands of files
+            holders = [k for k, manifest in enumerate(self.manifests) if path in manifest]
+            rows = np.zeros(len(self.files) + 1, np.int64)
+            for k in holders if self.entry(path).grows else holders[:1]:
+                rows[k + 1] = self.manifests[k][path].rows
+            self._offsets[path] = np.cumsum(rows)
+        return self._offsets[path]
 
     def shape(self, path: str) -> tuple[int, ...]:
         """Shape of a dataset as a whole."""
