@@ -155,6 +155,18 @@ def read_contents(path: Path) -> Contents:
         return Contents(int(file.attrs["first_step"]), int(file.attrs["last_step"]), entries)
 
 
+Stamp = tuple[Path, int, int]
+"""Which file it is: its name, its number in the file system, and when it was written [ns]."""
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        found = path.stat()
+    except OSError:     # of which `read_contents` tells
+        return path, 0, 0
+    return path, found.st_ino, found.st_mtime_ns
+
+
 class Sealed:
     """One run file, or the segments of a run in their order, read as one.
 
@@ -163,7 +175,8 @@ class Sealed:
     files : sequence of Path
         At least one.
     known : dict, optional
-        Contents read before, by file; those read now are added. A sealed file never changes.
+        Contents read before, by file and when it was sealed; those read now are added. A sealed file never changes, but
+        a run that went back to a checkpoint may have another of its name.
 
     Raises
     ------
@@ -171,13 +184,13 @@ class Sealed:
         If a file is damaged or the segments do not follow each other.
     """
 
-    def __init__(self, files: Sequence[Path], known: dict[Path, Contents] | None = None) -> None:
+    def __init__(self, files: Sequence[Path], known: dict[Stamp, Contents] | None = None) -> None:
         self.files = list(files)
-        known = {} if known is None else known
-        for path in self.files:
-            if path not in known:
-                known[path] = read_contents(path)
-        contents = [known[path] for path in self.files]
+        known, stamps = {} if known is None else known, [_stamp(path) for path in self.files]
+        for path, stamp in zip(self.files, stamps, strict=True):
+            if stamp not in known:
+                known[stamp] = read_contents(path)
+        contents = [known[stamp] for stamp in stamps]
         for path, previous, following in zip(self.files[1:], contents, contents[1:], strict=False):
             if previous.last_step != following.first_step:
                 raise RunError(
