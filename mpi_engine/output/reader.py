@@ -17,7 +17,7 @@ from mpi_engine.output.checkpoints import checkpoints, find_misfit
 from mpi_engine.output.integrity import RunError
 from mpi_engine.output.layout import JOINT, NETWORK, PROVENANCE, RATES, REPORT, SPIKES, STATISTICS, TRACES, WEIGHTS
 from mpi_engine.output.recorded import Degrees, Moments, Rates, Spikes, Statistics, TimeSplit, Traces, Weights
-from mpi_engine.output.sealed import RUN_FILE, Contents, Sealed, find_damage, sealed_segments
+from mpi_engine.output.sealed import RUN_FILE, Contents, Sealed, Stamp, find_damage, sealed_segments
 
 __all__ = [
     "Degrees",
@@ -64,7 +64,7 @@ class RunReader:
             raise RunError(f"{path}: does not exist; check the path")
         self.path = path
         self.directory = path if path.is_dir() else path.parent
-        self._contents: dict[Path, Contents] = {}
+        self._contents: dict[Stamp, Contents] = {}
         if not self._files() and not (path / "experiment.toml").exists():
             raise RunError(f"{path}: holds no run; name a run directory or its {RUN_FILE}")
         self.experiment = self._read_experiment()

@@ -155,6 +155,18 @@ def read_contents(path: Path) -> Contents:
         return Contents(int(file.attrs["first_step"]), int(file.attrs["last_step"]), entries)
 
 
+Stamp = tuple[Path, int, int]
+"""Which file it is: its name, its number in the file system, and when it was written [ns]."""
+
+
+def _stamp(path: Path) -> Stamp:
+    try:
+        found = path.stat()
+    except OSError:     # of which `read_contents` tells
+        return path, 0, 0
+    return path, found.st_ino, found.st_mtime_ns
+
+
 class Sealed:
     """One run file, or the segments of a run in their order, read as one.
 
@@ -163,7 +175,8 @@ class Sealed:
     files : sequence of Path
         At least one.
     known : dict, optional
-        Contents read before, by file; those read now are added. A sealed file never changes.
+        Contents read before, by file and when it was sealed; those read now are added. A sealed file never changes, but
+        a run that went back to a checkpoint may have another of its name.
 
     Raises
     ------
@@ -171,13 +184,13 @@ class Sealed:
         If a file is damaged or the segments do not follow each other.
     """
 
-    def __init__(self, files: Sequence[Path], known: dict[Path, Contents] | None = None) -> None:
+    def __init__(self, files: Sequence[Path], known: dict[Stamp, Contents] | None = None) -> None:
         self.files = list(files)
-        known = {} if known is None else known
-        for path in self.files:
-            if path not in known:
-                known[path] = read_contents(path)
-        contents = [known[path] for path in self.files]
+        known, stamps = {} if known is None else known, [_stamp(path) for path in self.files]
+        for path, stamp in zip(self.files, stamps, strict=True):
+            if stamp not in known:
+                known[stamp] = read_contents(path)
+        contents = [known[stamp] for stamp in stamps]
         for path, previous, following in zip(self.files[1:], contents, contents[1:], strict=False):
             if previous.last_step != following.first_step:
                 raise RunError(
@@ -186,6 +199,7 @@ class Sealed:
                 )
         self.manifests = [content.entries for content in contents]
         self.steps = contents[0].first_step, contents[-1].last_step
+        self._offsets: dict[str, NDArray[np.int64]] = {}
 
     @property
     def paths(self) -> list[str]:
@@ -201,11 +215,13 @@ class Sealed:
 
     def offsets(self, path: str) -> NDArray[np.int64]:
         """Say with which row of the whole dataset each file begins; the last value is the number of rows."""
-        holders = [k for k, manifest in enumerate(self.manifests) if path in manifest]
-        rows = np.zeros(len(self.files) + 1, np.int64)
-        for k in holders if self.entry(path).grows else holders[:1]:
-            rows[k + 1] = self.manifests[k][path].rows
-        return np.cumsum(rows)
+        if path not in self._offsets:     # asked for at each of what may be thousands of files
+            holders = [k for k, manifest in enumerate(self.manifests) if path in manifest]
+            rows = np.zeros(len(self.files) + 1, np.int64)
+            for k in holders if self.entry(path).grows else holders[:1]:
+                rows[k + 1] = self.manifests[k][path].rows
+            self._offsets[path] = np.cumsum(rows)
+        return self._offsets[path]
 
     def shape(self, path: str) -> tuple[int, ...]:
         """Shape of a dataset as a whole."""

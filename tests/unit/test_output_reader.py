@@ -210,6 +210,17 @@ def test_a_run_can_be_read_while_it_is_written(tmp_path: Path) -> None:
     assert run.spikes("X").times_ms.size == whole.size
 
 
+def test_a_reader_sees_segments_that_were_done_again(tmp_path: Path) -> None:
+    """As those after a checkpoint that a run went back to, cut elsewhere the second time."""
+    directory = tmp_path / "run"
+    write_run(directory, WRITER, (200, 400), whole=False)
+    reader = open_run(directory)
+    before = reader.spikes("X").times_ms
+    shutil.rmtree(directory)
+    write_run(directory, WRITER, (300, 500), whole=False)
+    np.testing.assert_array_equal(reader.spikes("X").times_ms, before)
+
+
 @settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.sets(st.integers(1, N_STEPS - 1), max_size=3))
 def test_data_do_not_depend_on_the_cuts(tmp_path: Path, finished: Path, cuts: set[int]) -> None:
