@@ -192,6 +192,18 @@ def test_a_wrong_current_is_found(projection: str, line: str) -> None:
     assert by_name(compare([made_up(bias={projection: 0.97})]))[line].verdict == "differs"
 
 
+def test_weights_that_have_not_settled_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From -150 mV halfway to what theory has, evenly: a quarter of the way in the second half."""
+    run = made_up()
+    moved = "; where weights come to rest, and they still moved in the second half: I_to_E from"
+    notes = {name: line.note for name, line in by_name(compare([run])).items()}
+    assert moved in notes["Firing rates: E"]
+    assert moved in notes["Weights: ⟨J r⟩/⟨r⟩ of I to E"]
+    w = run.weights("I_to_E")
+    monkeypatch.setattr(run, "weights", lambda _: replace(w, mean=np.full_like(w.mean, w.mean[-1])))
+    assert not any(moved in line.note for line in compare([run]))
+
+
 def test_a_wrong_rate_is_found() -> None:
     wrong = made_up(rates_hz={"E": 16.0, "I": 30.0, "X": 10.0})
     lines = by_name(compare([wrong]))
