@@ -127,8 +127,8 @@ def variability(parts: Parts) -> Drawing:
                        color=GREY, fontsize=9, va="top")
         panel.set(xlabel="CV2 of a neuron's intervals", ylabel="density")
         panel.legend(frameon=False)
-    return Drawing("variability", "Irregularity of single neurons in the first free run of each network: near that of a "
-                   "Poisson process, as in the brain.", figure)
+    return Drawing("variability", "Irregularity of single neurons in the first free run of each network: near that of "
+                   "Poisson processes, as in the brain.", figure)
 
 
 def noise(parts: Parts) -> Drawing:
