@@ -172,6 +172,8 @@ def test_a_run_made_by_theory_agrees_but_for_the_covariance_that_independent_tra
     lines = by_name(compare([made_up()]))
     differing = [name for name, line in lines.items() if line.verdict == "differs"]
     assert differing == [f"Count covariance, 250 ms: {pair}" for pair in ("E with E", "E with I", "I with I")]
+    for name in differing:     # their own noise may exceed what all pairs share
+        assert lines[name].predicted[0].tolerance >= 3 * lines[name].measured[0].error
     assert lines["Firing rates: E"].verdict == "agrees"
     assert lines["Firing rates: E, seen by plasticity"].measured[0].value == pytest.approx(10.0, rel=0.05)
     assert lines["Firing rates: I, by net input"].predicted[0].tolerance < 0.25
