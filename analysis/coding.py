@@ -122,11 +122,12 @@ class CodingRun:
         cv = coefficients_of_variation(times[active], ids[active], size, epoch[active])
         return float(np.nanmean(cv[np.bincount(ids[active], minlength=size) > fewest]))
 
-    def local_irregularity(self, stage: Stage, fewest: int = 10) -> float:
-        """Mean CV2 of neurons with more than a number of spikes: changes of their rates leave it."""
+    def local_irregularities(self, stage: Stage, fewest: int = 10) -> Floats:
+        """CV2 of each neuron with more than a number of spikes: changes of its rate leave it."""
         times, ids = self.spike_times_ms(stage)
         cv2 = local_coefficients_of_variation(times, ids, self.experiment.n_neurons)
-        return float(np.nanmean(cv2[np.bincount(ids, minlength=cv2.size) > fewest]))
+        often: Floats = cv2[np.bincount(ids, minlength=cv2.size) > fewest]
+        return often
 
     def trial_fano(self, window_ms: float, fewest: float = 0.5) -> float:
         """Mean Fano factor, over trials, of counts at the same time in each, of neurons with more than a mean count."""

@@ -128,8 +128,15 @@ def _rate(found: list[Findings], population: str) -> Line:
         ("Firing rates", population, "Hz"),
         lambda f: f.mean(population),
         lambda f: f.rate_span(population),
-        f"balance, for any net input up to the rheobase{V_IS_ANY if found[0].experiment.has_conductances else ''}",
+        f"balance, for any net input up to the rheobase{V_IS_ANY if found[0].experiment.has_conductances else ''}"
+        f"{_on_their_way(found)}",
     )
+
+
+def _on_their_way(found: list[Findings]) -> str:
+    """Say which weights have not come to the fixed point that a prediction is of."""
+    moved = ", ".join(filter(None, (f.weights_on_their_way for f in found)))
+    return f"; where weights come to rest, and they still moved in the second half: {moved} (mean)" if moved else ""
 
 
 def _rate_by_potential(found: list[Findings], population: str) -> Line:
@@ -356,5 +363,5 @@ def _weight(found: list[Findings], projection: str) -> Line:
         ("Weights", f"{'⟨J r⟩/⟨r⟩' if felt else 'mean weight'} of {p.source} to {p.target}", "mV"),
         lambda f: f.felt_weight(projection) if felt else f.mean_weight(projection),
         lambda f: f.weight_span(projection),
-        "fixed point of the rule in balance, for any net input",
+        f"fixed point of the rule in balance, for any net input{_on_their_way(found)}",
     )

@@ -20,6 +20,9 @@ Array = NDArray[np.float64]
 
 BLOCKS = 10
 
+SETTLED = 0.02
+"""Share of itself by which a mean weight that has settled may move after the burn-in."""
+
 
 class Findings:
     """A run after its burn-in, beside the balanced states that theory gives at its realised input rates.
@@ -80,6 +83,17 @@ class Findings:
     def V_mv(self) -> dict[str, float]:
         """Measured mean membrane potential of each population [mV]."""
         return {name: self.mean(name, "V").value for name in self.experiment.populations}
+
+    @cached_property
+    def weights_on_their_way(self) -> str:
+        """Mean weights that moved by more than a fiftieth after the burn-in; empty if none is known to."""
+        e, moved = self.experiment, []
+        for name in e.plastic if e.recording.weights else ():
+            weights = self.run.weights(name)
+            late = weights.mean[weights.time_ms >= self.start_ms]
+            if late.size and abs(late[-1] - late[0]) > SETTLED * abs(late[-1]):
+                moved.append(f"{name} from {late[0] / weights.scale:.4g} to {late[-1] / weights.scale:.4g}")
+        return ", ".join(moved)
 
     def series(self, population: str, variable: str | None = None) -> Array:
         """Give a population's rate [Hz], or its mean of a variable, in the bins after the burn-in."""

@@ -19,6 +19,7 @@ from analysis.kept import FILE, keep, kept
 from analysis.measures import Measure, as_table, measures
 from analysis.spikes import window_counts
 from analysis.structure import input_parts, weight_rate_covariance
+from analysis.studies.study import finished
 from analysis.trends import over_seeds
 from analysis.weights import arrival_rate, charge
 from mpi_engine.experiment import parse_experiment
@@ -187,6 +188,13 @@ def test_a_run_that_goes_on_is_measured_but_nothing_is_kept(going: Run) -> None:
     with pytest.raises(RunError, match=r"has not finished, 60 of 60 ms are recorded; results are kept of finished"):
         keep(going, "one", xr.Dataset())
     assert not (going.path / FILE).exists()
+
+
+def test_studies_measure_whole_runs_only(going: Run, simulated: Run) -> None:
+    with pytest.raises(RunError, match=f"1 of 2 runs have no end, among them {going.path}"):
+        finished([simulated, going])
+    with pytest.raises(RunError, match="there are no such runs"):
+        finished([])
 
 
 def test_a_run_of_which_nothing_is_recorded_says_so(going: Run, tmp_path: Path) -> None:

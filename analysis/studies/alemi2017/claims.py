@@ -128,7 +128,7 @@ def variability(parts: Parts) -> Iterator[Claim]:
     chaotic, switching, repeated = (coding_runs(parts[name]) for name in ("lorenz", "bistable", "trials"))
     for name, runs in (("Lorenz", chaotic), ("two states", switching)):
         free = [next(run.stretches("run")) for run in runs]
-        local = t_interval([run.local_irregularity(f.stage) for run, f in zip(runs, free, strict=True)])
+        local = t_interval([run.local_irregularities(f.stage).mean() for run, f in zip(runs, free, strict=True)])
         yield Claim(topic, f"CV2 of intervals, {name}", "1 is Poisson's", Bounds(0.8, 1.3), local, _networks(runs))
         active = t_interval([run.irregularity(f) for run, f in zip(runs, free, strict=True)])
         yield Claim(topic, f"CV of intervals in active epochs, {name}", "1 is Poisson's", Bounds(0.8, 1.3), active,

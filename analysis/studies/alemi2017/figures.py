@@ -115,6 +115,22 @@ def balanced_currents(parts: Parts) -> Drawing:
                    "excitation.", currents(coding_runs(parts["lorenz"])[0]))
 
 
+def variability(parts: Parts) -> Drawing:
+    """Draw how irregular the spike trains of single neurons are."""
+    with canvas() as (figure, (panel,)):
+        for part, label, colour in (("lorenz", "Lorenz", NETWORK[0]), ("bistable", "two states", RUNS[0])):
+            cv2 = np.concatenate([run.local_irregularities(next(run.stretches("run")).stage)
+                                  for run in coding_runs(parts[part])])
+            panel.stairs(*np.histogram(cv2, np.linspace(0.0, 2.0, 41), density=True), color=colour, lw=1.6, label=label)
+        panel.axvline(1.0, color=GREY, lw=1.0, ls="--")
+        panel.annotate("Poisson", (1.0, 1.0), (4, -4), panel.get_xaxis_transform(), textcoords="offset points",
+                       color=GREY, fontsize=9, va="top")
+        panel.set(xlabel="CV2 of a neuron's intervals", ylabel="density")
+        panel.legend(frameon=False)
+    return Drawing("variability", "Irregularity of single neurons in the first free run of each network: near that of "
+                   "Poisson processes, as in the brain.", figure)
+
+
 def noise(parts: Parts) -> Drawing:
     """Draw errors and rates against the noise."""
     runs = coding_runs(parts["bistable"]) + coding_runs(parts["noisy"])
@@ -147,8 +163,8 @@ def loss(parts: Parts) -> Drawing:
                    "they are on Lorenz's attractor.", figure)
 
 
-FIGURES = (attractors, free_chaos, return_maps, horizons, drift_learned, free_states, spikes, efficiency, noise, loss,
-           balanced_currents)
+FIGURES = (attractors, free_chaos, return_maps, horizons, drift_learned, free_states, spikes, variability, efficiency,
+           noise, loss, balanced_currents)
 
 
 def _fraction_dead(run: CodingRun) -> float:
