@@ -166,7 +166,7 @@ def verify(path: RunPath) -> None:
 @app.command()
 def report(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="RUN...|SWEEP", exists=True, help="Runs to show together, or a sweep.")
+        list[Path], typer.Argument(metavar="RUN|SWEEP", exists=True, help="Runs to show together, or a sweep.")
     ],
     output: Annotated[Path, typer.Option("-o", metavar="FILE", help="The page.")] = Path("report.html"),
 ) -> None:
@@ -230,7 +230,8 @@ def main() -> None:
     except ExperimentError as error:
         code = _refuse(str(error), Outcome.WRONG)
     except typer.TyperException as error:
-        code = _refuse(f"command: {error.format_message().rstrip('.')}; see steelyard --help", Outcome.WRONG)
+        command = context.command_path if (context := getattr(error, "ctx", None)) else "steelyard"
+        code = _refuse(f"command: {error.format_message().rstrip('.')}; see {command} --help", Outcome.WRONG)
     except RunError as error:
         code = _refuse(str(error), Outcome.DAMAGED)
     except Exception:

@@ -29,7 +29,7 @@ UNKNOWN_RATE_HZ = 20.0
 """What populations are taken to fire at where a network is too large to be tried here."""
 
 COMPILER_BYTES = 2e8
-"""Memory that a compiler is taken to need where the kernels were in the cache, and it was not measured."""
+"""Memory that a compiler is taken to need: where kernels were in the cache, or a part of them, less is measured."""
 
 _TIME_MARGIN, _MEMORY_MARGIN = 1.5, 1.25
 """By how much a batch job asks for more than is expected."""
@@ -128,7 +128,7 @@ def make_plan(file: Path, ranks: int, overrides: Sequence[str] = ()) -> Plan:
         measured = _calibrate(file, ranks, overrides)
         if measured.compiled:
             with_compiler_bytes, measured = measured.memory_bytes, _calibrate(file, ranks, overrides)
-            compiler_bytes = max(0.0, with_compiler_bytes - measured.memory_bytes)
+            compiler_bytes = max(compiler_bytes, with_compiler_bytes - measured.memory_bytes)
         rates_hz = measured.rates_hz
     footprint = make_footprint(experiment, ranks, rates_hz)
     sizes = (footprint.run_file(), footprint.checkpoint(), footprint.disk())

@@ -35,8 +35,9 @@ _errors = Console(stderr=True)
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP", help="The sweep, a TOML file; its runs go beside it.")]
 On = Annotated[
     str, typer.Option(
-        metavar="local|slurm|allocation|ADDRESS",
-        help="Workers on this machine, in jobs of SLURM, on the nodes of this job, or those of a Dask scheduler.",
+        metavar="WHERE",
+        help="Workers: local, on this machine; slurm, in batch jobs; allocation, on the nodes of this batch job; "
+        "or those of a Dask scheduler, by its address.",
     )
 ]
 Slots = Annotated[

@@ -60,7 +60,7 @@ def _first_difference(path: str, a: Sealed, b: Sealed) -> str | None:
         unequal = np.flatnonzero(_bits(mine) != _bits(other))
         if unequal.size:
             place = [int(i) for i in np.unravel_index(unequal[0] // dtype.itemsize, mine.shape)]
-            values = f"{mine[tuple(place)]!r} and {other[tuple(place)]!r}"
+            values = f"{_told(mine[tuple(place)])} and {_told(other[tuple(place)])}"
             if place:
                 place[0] += start
             return f"{path}{place or ''}: {values}"
@@ -82,4 +82,9 @@ def _of_attributes(a: Sealed, b: Sealed) -> Iterator[str]:
             if name not in mine or name not in other:
                 yield f"{path}: attribute {name} only in the {'first' if name in mine else 'second'}"
             elif not np.array_equal(mine[name], other[name]):
-                yield f"{path}: attribute {name} is {mine[name]!r} and {other[name]!r}"
+                yield f"{path}: attribute {name} is {_told(mine[name])} and {_told(other[name])}"
+
+
+def _told(value: Any) -> str:
+    """Write a number without its type, and a text in quotes."""
+    return repr(value) if isinstance(value, str) else str(value)

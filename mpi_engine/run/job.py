@@ -193,7 +193,7 @@ class Job:
         e, ranks = self._experiment, self._ranks
         for warning in find_warnings(e):
             log.warning("%s", warning)
-        log.info("building %s neurons on %d ranks", f"{e.n_neurons:,}", ranks.size)
+        log.info("building %s neurons on %d rank%s", f"{e.n_neurons:,}", ranks.size, "s" * (ranks.size > 1))
         with self._timings.phase("compile"):
             make_ready(e, ranks)
         with self._timings.phase("build"):

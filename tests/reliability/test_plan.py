@@ -84,7 +84,6 @@ def test_a_plan_is_within_a_fifth_of_what_a_run_takes(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))     # the plan compiles, the run does not
     plan = make_plan(path, 2)
     assert list(path.parent.iterdir()) == [path]
-    assert plan.compiler_bytes > PROMISE * plan.memory_bytes
     done = mpirun(2, "-m", "mpi_engine", "run", path, "-o", directory)
     assert done.returncode == 0, done.stderr
     assert plan.run_file_bytes == pytest.approx((directory / "run.h5").stat().st_size, rel=PROMISE)

@@ -58,7 +58,7 @@ def test_the_first_difference_is_shown_with_both_values(
     [line] = differences(original, write(tmp_path / "other", other))
     rows_before = 300 // 5
     assert line.startswith(f"/report/E/data[{rows_before + 7}, 2]: ")
-    assert line.endswith("and np.float32(0.5)")
+    assert line.endswith("and 0.5")
 
 
 def test_bits_are_compared(original: Path, records: list[Record], tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_bits_are_compared(original: Path, records: list[Record], tmp_path: Path
     minus = write(tmp_path / "minus", changed(records, path, (1,), -0.0))
     nan = write(tmp_path / "nan", changed(records, path, (1,), np.nan))
     nan_too = write(tmp_path / "nan too", changed(records, path, (1,), np.nan))
-    assert differences(zero, minus) == [f"{path}[3]: np.float64(0.0) and np.float64(-0.0)"]
+    assert differences(zero, minus) == [f"{path}[3]: 0.0 and -0.0"]
     assert differences(nan, nan_too) == []
     assert len(differences(nan, zero)) == 1
 
@@ -98,8 +98,8 @@ def test_attributes_are_compared(original: Path, tmp_path: Path) -> None:
     ]
     seal(WRITER, shorter, 0, 300, DT_MS, scaled)
     lines = differences(original, shorter)
-    assert "/: attribute last_step is np.int64(600) and np.int64(300)" in lines
-    assert "/weights/E_to_E: attribute scale is np.float64(0.3333333333333333) and np.float64(2.0)" in lines
+    assert "/: attribute last_step is 600 and 300" in lines
+    assert "/weights/E_to_E: attribute scale is 0.3333333333333333 and 2.0" in lines
 
 
 def test_a_missing_run_is_told(original: Path, tmp_path: Path) -> None:
