@@ -89,8 +89,10 @@ def test_a_part_of_a_step_is_measured() -> None:
     measured = measure(PROBES[0], 1000, 1)
     amounts = measured.amounts
     assert amounts["lif update"] == amounts["sample"] == 1000 * 10_000
-    # what arrived in the steps that were timed, at least fifty of a hundred, each with 0.5 a neuron or 8 rows of 60
-    assert amounts["arrival"] == pytest.approx(0.5 * 1000 * 10_000, rel=5 * (8.3 * 50) ** -0.5)
+    # of a hundred steps with 0.5 arrivals a neuron, or 8.3 rows of 60, the faster fifty count; on an idle machine these are
+    # those with the fewest spikes, and the lower half of a normal distribution has its mean 0.8 SD below that of all
+    sd, error = 8.3**-0.5, 5 * (8.3 * 50) ** -0.5
+    assert -0.8 * sd - error < amounts["arrival"] / (0.5 * 1000 * 10_000) - 1 < error
     assert amounts["arrival"] == pytest.approx(60 * amounts["piece"])
     assert all(measured.seconds[part] > 0 for part in ("integrate", "record"))
 
