@@ -89,8 +89,8 @@ def test_a_part_of_a_step_is_measured() -> None:
     measured = measure(PROBES[0], 1000, 1)
     amounts = measured.amounts
     assert amounts["lif update"] == amounts["sample"] == 1000 * 10_000
-    # of a hundred steps with 0.5 arrivals a neuron, or 8.3 rows of 60, the faster fifty count; on an idle machine these are
-    # those with the fewest spikes, and the lower half of a normal distribution has its mean 0.8 SD below that of all
+    # of a hundred steps with 0.5 arrivals a neuron, or 8.3 rows of 60, the faster fifty count; when nothing disturbs,
+    # they have fewest spikes, and the lower half of a normal distribution has its mean 0.8 SD below that of all
     sd, error = 8.3**-0.5, 5 * (8.3 * 50) ** -0.5
     assert -0.8 * sd - error < amounts["arrival"] / (0.5 * 1000 * 10_000) - 1 < error
     assert amounts["arrival"] == pytest.approx(60 * amounts["piece"])
