@@ -28,7 +28,7 @@ Function = Callable[..., Any]
 DEPTH = 64
 """Spikes that a history holds; older ones are applied to every row before they are dropped."""
 
-NEAR = 4
+NEAR = 10
 """So many of them move down at a spike; the others are far apart in memory, and form a ring, of which one changes."""
 
 NEVER = -(2**30)
