@@ -82,11 +82,14 @@ def _count_word(_context: Any, counts: Any, first: Any, word: Any) -> Any:
 @part
 def count_row(adjacency: Adjacency, source: int, counts: NDArray[Any]) -> None:
     """Add one to the count of each target that a source reaches."""
-    words, n_whole = adjacency.words[source], counts.size // WORD
+    words, n_whole, rest = adjacency.words[source], counts.size // WORD, counts.size % WORD
     for k in range(n_whole):
         _count_word(counts, WORD * k, words[k])
-    for target in range(WORD * n_whole, counts.size):
-        counts[target] += (words[n_whole] >> np.uint64(target % WORD)) & np.uint64(1)
+    if n_whole > 0 and rest > 0:     # to the last 64 counts, of which the first have had theirs
+        _count_word(counts, counts.size - WORD, words[n_whole] << np.uint64(WORD - rest))
+    elif rest > 0:
+        for target in range(rest):
+            counts[target] += (words[0] >> np.uint64(target)) & np.uint64(1)
 
 
 @kernel
