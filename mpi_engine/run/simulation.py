@@ -48,6 +48,7 @@ def load_construction(experiment: Experiment, ranks: Ranks) -> None:
             make_projection(experiment, name, connect_nobody(experiment, name, partition, ranks.rank))
 
     ranks.one_per_node_first(load)
+    ranks.barrier()     # or to wait for those who load later would be counted as building
 
 
 class Simulation(Stepping):
