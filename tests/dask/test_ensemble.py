@@ -21,7 +21,7 @@ from orchestration.ensemble import Ensemble
 from orchestration.ledger import Ledger, State
 from tests.dask.nothing import killed_six_times, lost_with_its_node, nothing
 from tests.dask.runs import Runs, kill, worker_of
-from tests.processes import PATIENCE_S, is_asked_to_stop, wait_for
+from tests.processes import PATIENCE_S, is_asked_to_stop, wait_for, wait_for_end
 
 pytestmark = pytest.mark.timeout(2 * PATIENCE_S)
 
@@ -36,29 +36,40 @@ def test_whoever_is_killed_each_run_is_done_once(write: Callable[..., Runs], tmp
     runs = write("seeds = 3", **lasting(60_000.0))
     ledger = Ledger(runs.sweep.directory)
     driver = runs.start("run", "--slots", "1")
+
+    # What is ended goes to the end of the queue, so that each blow falls on a run of its own.
     with runs.one_held() as (stopped, rank):
         rank.send_signal(signal.SIGUSR1)    # as if its time were over
-    wait_for(lambda: ledger.read(stopped.id).attempt == 2, "another attempt")
-    with runs.one_held():
+    wait_for_end([rank])
+    with runs.one_held() as (bereft, rank):
         kill(worker_of(driver))
+    wait_for_end([rank])
     with runs.one_held() as (victim, rank):
-        attempt = ledger.read(victim.id).attempt
         kill(rank)
-    wait_for(lambda: ledger.read(victim.id).attempt > attempt, "another attempt")
+    told = driver.communicate(timeout=PATIENCE_S)[0]
+    assert driver.returncode == 0, told
+    assert "3 done, 0 running, 0 stopped, 0 failed, 0 pending" in told
+    assert all(ledger.read(member.id).attempt > 1 for member in (stopped, bereft, victim))
+    runs.assert_done_once()
+    runs.assert_as_by_hand(victim, tmp_path)
+
+
+def test_what_a_killed_driver_left_is_gone_on_with(write: Callable[..., Runs]) -> None:
+    runs = write("seeds = 2", **lasting(60_000.0))
+    driver = runs.start("run", "--slots", "1")
     with runs.one_held():
         kill(driver)
     runs.wait_until_nothing_runs()
 
     def states() -> Counter[State]:
-        return Counter(entry.state for entry in ledger.survey().values())
+        return Counter(entry.state for entry in Ledger(runs.sweep.directory).survey().values())
 
     wait_for(lambda: states()[State.RUNNING] == 0, "the end of the worker, after its engine")
     assert states()[State.FAILED] == 0
     code, told = runs.type("run")
     assert code == 0, told
-    assert "3 done, 0 running, 0 stopped, 0 failed, 0 pending" in told
+    assert "2 done, 0 running, 0 stopped, 0 failed, 0 pending" in told
     runs.assert_done_once()
-    runs.assert_as_by_hand(victim, tmp_path)
 
 
 def test_stops_and_two_drivers_at_once(write: Callable[..., Runs], tmp_path: Path) -> None:
