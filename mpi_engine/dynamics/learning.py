@@ -84,14 +84,12 @@ class Learning:
             lines += parameter_class(f"p{p}_{rule}", list(rule_parameters(self.e, projection, rule, 0)))
         of_source = ", ".join(f"trace_of({name}, source)" if name.startswith("pre_") else name for name in names)
         history = f"history_{self.e.projections[projection].target}"
-        spike = f"n = {history}.steps[row_of({history}, target, depth), target]"
-        drift = self._drift(projection, "depth + 1")
         functions_of = {
-            "see_post": ("seen, k, target, depth", [spike, *self._see(projection, "post")]),
+            "see_post": ("seen, k, target, n, depth", self._see(projection, "post")),
             "on_post": ("w, seen, k", self._change(projection, "post", functions)),
             "see_pre": ("seen, k, target, n", self._see(projection, "pre")),
             "on_pre": ("w, seen, k", self._change(projection, "pre", functions)),
-            "bring_post": ("w, target, depth", [spike, *drift] if drift else []),
+            "bring_post": ("w, target, n, depth", self._drift(projection, "depth + 1")),
             "bring": ("w, target, n", self._drift(projection, "0")),
             "rests": ("", self._rest(projection)),
         }

@@ -25,6 +25,9 @@ from mpi_engine.network.partition import Partition
 from mpi_engine.network.streams import draw_values, stream_key
 from mpi_engine.user import NeuronModel, load
 
+_EIGHTS = 8
+"""So many times eight neurons are passed over at once if none of them is above threshold."""
+
 
 class Population(NamedTuple):
     """The neurons of a population that live on this rank.
@@ -49,7 +52,7 @@ class Population(NamedTuple):
         Injected current [mV/ms].
     decay : ndarray, shape (n_synapse_kinds,)
         Factor by which each current or conductance decays in a step.
-    above : ndarray of uint8, shape (n rounded up to a multiple of 8,)
+    above : ndarray of uint8, shape (n rounded up to a multiple of 64,)
         Whether V has reached the threshold in this step.
     fired : ndarray of int32, shape (n,)
         Local indices of the neurons that fired in this step.
@@ -218,7 +221,7 @@ def make_population(experiment: Experiment, name: str, partition: Partition, ran
         drive=np.zeros(n, dtype),
         decay=np.array([0.0 if isinstance(kind, UserSynapse) else decay_factor(experiment, kind.tau_ms)
                         for kind in kinds], dtype),
-        above=np.zeros((n + 7) // 8 * 8, np.uint8),
+        above=np.zeros(-(-n // (8 * _EIGHTS)) * 8 * _EIGHTS, np.uint8),
         fired=np.zeros(n, np.int32),
         n_fired=np.zeros(1, np.int64),
         first=np.array([first], np.int32),
@@ -231,12 +234,19 @@ def make_population(experiment: Experiment, name: str, partition: Partition, ran
 
 @part
 def find_spikes(population: Population) -> None:
-    """List the neurons that are above threshold, in ascending order; few are, so eight are passed over at once."""
+    """List the neurons that are above threshold, in ascending order; few are, so many are passed over at once."""
     above, fired = population.above, population.fired
     eights = above.view(np.uint64)
     n = 0
-    for k in range(eights.size):
-        if eights[k] != 0:
+    for many in range(0, eights.size, _EIGHTS):
+        any_above = np.uint64(0)
+        for k in range(many, many + _EIGHTS):
+            any_above |= eights[k]
+        if any_above == 0:
+            continue
+        for k in range(many, many + _EIGHTS):
+            if eights[k] == 0:
+                continue
             for i in range(8 * k, 8 * k + 8):
                 if above[i]:
                     fired[n] = i

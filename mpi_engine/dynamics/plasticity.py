@@ -237,8 +237,8 @@ def trace_of(trace: PresynapticTrace, source: int) -> SourceTrace:
 @part
 def trace_at(trace: SourceTrace, step: int) -> Real:
     """Presynaptic trace that a spike in a step sees: the value before the spikes of that step."""
-    since = step - trace.last
-    decayed = trace.after * trace.decay[min(since, trace.decay.size - 1)]
+    since = np.uint64(step - trace.last)
+    decayed = trace.after * trace.decay[min(since, np.uint64(trace.decay.size - 1))]
     return trace.before if since == 0 else decayed
 
 

@@ -96,14 +96,17 @@ class Room(NamedTuple):
         Places within the piece of synapses whose targets have spiked since: more than 0, 1, 2, ... times.
     n_listed : ndarray of int64, shape (DEPTH,)
         How many of each.
+    steps : ndarray of int32, shape (longest,)
+        When the targets of those in one list had the spike for which they are listed.
     weights : ndarray, shape (longest,)
-        Weights of those in one list.
+        Their weights.
     seen : ndarray, shape (n_seen, longest)
         What rules see of each synapse at an event.
     """
 
     listed: NDArray[np.uint16]
     n_listed: NDArray[np.int64]
+    steps: NDArray[np.int32]
     weights: NDArray[np.float32]
     seen: NDArray[np.float32]
 
@@ -184,6 +187,7 @@ def _room(experiment: Experiment, name: str, drawn: Connectivity) -> Room:
     return Room(
         listed=np.empty((DEPTH, longest), np.uint16),
         n_listed=np.empty(DEPTH, np.int64),
+        steps=np.empty(longest, np.int32),
         weights=np.empty(longest, experiment.run.weight_dtype),
         seen=np.empty((Learning(experiment).n_seen(name), longest), experiment.run.state_dtype),
     )

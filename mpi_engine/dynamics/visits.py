@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mpi_engine.compiled import Real, part
 from mpi_engine.dynamics.delivery import arrive, prefetch_next
 from mpi_engine.dynamics.neurons import Population
-from mpi_engine.dynamics.plasticity import DEPTH, History, row_of
+from mpi_engine.dynamics.plasticity import DEPTH, NEAR, History, row_of
 from mpi_engine.dynamics.synapses import PlasticProjection, Room
 from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.rows import piece
@@ -31,14 +31,14 @@ class Learn(NamedTuple):
     at : function
         ``at(source, learn) -> here``.
     see_post, see_pre : function
-        Before a postsynaptic spike, that is an entry of the history, and before a presynaptic one:
-        ``see_post(seen, k, target, depth, here)`` and ``see_pre(seen, k, target, n, here)`` put what the rules read of
-        a synapse into the k-th column of `seen`.
+        Before a postsynaptic spike, that is an entry of the history, of step n, and before a presynaptic one:
+        ``see_post(seen, k, target, n, depth, here)`` and ``see_pre(seen, k, target, n, here)`` put what the rules read
+        of a synapse into the k-th column of `seen`.
     on_post, on_pre : function
         The weight after the spike: ``on_post(w, seen, k, here)``, None if no rule acts there, and ``on_pre`` alike.
     bring_post, bring : function
         The weight to which it has changed by itself until a postsynaptic spike, and until step n:
-        ``bring_post(w, target, depth, here)`` and ``bring(w, target, n, here)``; None if it does not.
+        ``bring_post(w, target, n, depth, here)`` and ``bring(w, target, n, here)``; None if it does not.
     rests : function
         ``rests(here) -> step``, from which on postsynaptic spikes change nothing until the source fires again; None if
         they always may.
@@ -63,7 +63,7 @@ class Visits(NamedTuple):
 
 
 @part
-def list_fired(room: Room, history: History, targets: NDArray[np.uint16], first: int, since: int) -> int:
+def list_fired(room: Room, history: History, targets: NDArray[np.uint16], first: np.uint64, since: int) -> int:
     """List the synapses of a piece whose targets have spiked since a step: once at least, twice at least, and so on.
 
     Returns
@@ -71,21 +71,36 @@ def list_fired(room: Room, history: History, targets: NDArray[np.uint16], first:
     int
         Number of lists.
     """
-    steps, once = history.steps, room.listed[0]
-    n_listed = n_lists = 0
+    newest, once = history.steps[0, first:], room.listed[0]
+    n_listed = np.uint64(0)     # without a sign, here as below: an index that may be negative costs a test
+    n_lists = 0
     for s in range(targets.size):
         once[n_listed] = s
-        n_listed += steps[0, first + targets[s]] >= since
+        n_listed += np.uint64(newest[targets[s]] >= since)
     while n_listed > 0:
         room.n_listed[n_lists] = n_listed
         listed, more_often = room.listed[n_lists, :n_listed], room.listed[n_lists + 1]
         n_lists += 1
-        n_listed = 0
+        n_listed = np.uint64(0)
         for s in listed:
             more_often[n_listed] = s
             target = first + targets[s]
-            n_listed += steps[row_of(history, target, n_lists), target] >= since
+            n_listed += np.uint64(history.steps[row_of(history, target, n_lists), target] >= since)
     return n_lists
+
+
+@part
+def _look_up_steps(room: Room, history: History, targets: NDArray[np.uint16], first: np.uint64, depth: int) -> None:
+    """Find when the targets in a list had the spike for which they are listed."""
+    listed = room.listed[depth, : room.n_listed[depth]]
+    if depth < NEAR:
+        spikes = history.steps[depth, first:]
+        for k in range(listed.size):
+            room.steps[k] = spikes[targets[listed[k]]]
+    else:
+        for k in range(listed.size):
+            target = first + targets[listed[k]]
+            room.steps[k] = history.steps[row_of(history, target, depth), target]
 
 
 @part
@@ -113,10 +128,12 @@ def replaying(rules: Learn) -> Any:
                 depth -= 1
                 listed = room.listed[depth, : room.n_listed[depth]]
                 some = room.weights[: listed.size]
+                _look_up_steps(room, history, targets, first, depth)
                 for k in range(listed.size):
                     s = listed[k]
-                    some[k] = bring_post(weights[s], first + targets[s], depth, here)
-                    see_post(room.seen, k, first + targets[s], depth, here)
+                    step, target = room.steps[k], first + targets[s]
+                    some[k] = bring_post(weights[s], target, step, depth, here)
+                    see_post(room.seen, k, target, step, depth, here)
                 for k in range(listed.size):
                     some[k] = on_post(some[k], room.seen, k, here)
                 for k in range(listed.size):
@@ -126,7 +143,7 @@ def replaying(rules: Learn) -> Any:
 
 
 @part
-def _as_it_is(w: Real, _target: int, _depth: int, _here: Any) -> Real:
+def _as_it_is(w: Real, _target: int, _n: int, _depth: int, _here: Any) -> Real:
     return w
 
 

@@ -64,36 +64,44 @@ def pairs_of(adjacency: Adjacency) -> tuple[NDArray[np.int64], NDArray[np.int64]
 
 
 @intrinsic
-def _count_word(_context: Any, counts: Any, first: Any, word: Any) -> Any:
-    """Add the bits of a word to 64 successive counts."""
+def _count_words(_context: Any, counts: Any, first: Any, rows: Any, k: Any, shift: Any) -> Any:
+    """Add the bits of the k-th word of each row, shifted up, to 64 successive counts."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         array = context.make_array(signature.args[0])(context, builder, args[0])
         many = ir.VectorType(context.get_data_type(counts.dtype), WORD)
         address = builder.bitcast(builder.gep(array.data, [args[1]]), many.as_pointer())
-        bits = builder.zext(builder.bitcast(args[2], ir.VectorType(ir.IntType(1), WORD)), many)
         width = counts.dtype.bitwidth // 8     # as a single count is aligned, and no better
-        builder.store(builder.add(builder.load(address, align=width), bits), address, align=width)
+        total = builder.load(address, align=width)
+        for place, row in enumerate(rows):
+            words = context.make_array(row)(context, builder, builder.extract_value(args[2], place))
+            word = builder.shl(builder.load(builder.gep(words.data, [args[3]])), args[4])
+            total = builder.add(total, builder.zext(builder.bitcast(word, ir.VectorType(ir.IntType(1), WORD)), many))
+        builder.store(total, address, align=width)
         return context.get_dummy_value()
 
-    return types.void(counts, types.intp, types.uint64), generate
+    return types.void(counts, types.intp, rows, types.intp, types.uint64), generate
 
 
 @part
-def count_row(adjacency: Adjacency, source: int, counts: NDArray[Any]) -> None:
-    """Add one to the count of each target that a source reaches."""
-    words, n_whole, rest = adjacency.words[source], counts.size // WORD, counts.size % WORD
+def count_rows(rows: tuple[NDArray[np.uint64], ...], counts: NDArray[Any]) -> None:
+    """Add one to the count of each target for each row, that is row of words, in which its bit is set.
+
+    Several rows at a time read and write the counts once.
+    """
+    n_whole, rest = counts.size // WORD, counts.size % WORD
     for k in range(n_whole):
-        _count_word(counts, WORD * k, words[k])
+        _count_words(counts, WORD * k, rows, k, 0)
     if n_whole > 0 and rest > 0:     # to the last 64 counts, of which the first have had theirs
-        _count_word(counts, counts.size - WORD, words[n_whole] << np.uint64(WORD - rest))
+        _count_words(counts, counts.size - WORD, rows, n_whole, WORD - rest)
     elif rest > 0:
-        for target in range(rest):
-            counts[target] += (words[0] >> np.uint64(target)) & np.uint64(1)
+        for row in rows:
+            for target in range(rest):
+                counts[target] += (row[0] >> np.uint64(target)) & np.uint64(1)
 
 
 @kernel
 def count_all(adjacency: Adjacency, in_degree: NDArray[np.int64]) -> None:
     """Add up the synapses onto each local target."""
     for source in range(adjacency.words.shape[0]):
-        count_row(adjacency, source, in_degree)
+        count_rows((adjacency.words[source],), in_degree)

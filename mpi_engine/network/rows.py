@@ -68,10 +68,13 @@ def row(rows: Rows, source: int) -> tuple[int, int]:
 
 
 @part
-def piece(rows: Rows, source: int, block: int) -> tuple[int, int, int]:
-    """Begin and end of the piece of a row that lies in a block, and the first target of that."""
+def piece(rows: Rows, source: int, block: int) -> tuple[int, int, np.uint64]:
+    """Begin and end of the piece of a row that lies in a block, and the first target of that.
+
+    The latter has no sign, and so has its sum with a place: an index that may be negative costs a test at each use.
+    """
     k = source * rows.blocks[0] + block
-    return rows.starts[k], rows.starts[k + 1], block * rows.blocks[1]
+    return rows.starts[k], rows.starts[k + 1], np.uint64(block * rows.blocks[1])
 
 
 @part

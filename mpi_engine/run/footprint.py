@@ -145,7 +145,7 @@ class Footprint:
         """Bytes of the room for visits to the longest of a projection's pieces, given their mean length."""
         longest = length + 3 * sqrt(length)
         seen = self._plan.learning.n_seen(name)
-        return longest * (DEPTH * 2 + self._weight + seen * self._real)
+        return longest * (DEPTH * 2 + 4 + self._weight + seen * self._real)
 
     def _arrivals(self, name: str) -> int:
         """Bytes of the spikes under way to a target of a projection."""
