@@ -23,8 +23,8 @@ import numpy as np
 
 from benchmarks.workloads import Workload
 from mpi_engine.compiled import kernel
-from mpi_engine.network.exchange import call_allgather
 from mpi_engine.network.mathematics import exp
+from mpi_engine.network.messages import call_allgather
 from mpi_engine.network.ranks import Ranks
 from orchestration.engine import engine_environment, find_mpirun
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.compiled import part
-from mpi_engine.network.exchange import call_allgather
 from mpi_engine.network.mathematics import bits_of_float64, float64_of_bits
+from mpi_engine.network.messages import Link, make_link, tell_all
 from mpi_engine.network.ranks import Ranks
 
 UNIT = 2.0**-40
@@ -28,8 +28,8 @@ class Consensus(NamedTuple):
 
     Parameters
     ----------
-    mpi : ndarray of uint64, shape (3,)
-        See `Ranks.handles`.
+    link : Link
+        The way of the messages.
     shape : ndarray of int64, shape (3,)
         Number of ranks, of sums, and of candidates a rank.
     status : ndarray of int32, shape (1,)
@@ -50,7 +50,7 @@ class Consensus(NamedTuple):
         Largest term of a sum: so many of them cannot overflow.
     """
 
-    mpi: NDArray[np.uint64]
+    link: Link
     shape: NDArray[np.int64]
     status: NDArray[np.int32]
     outbox: NDArray[np.int64]
@@ -78,7 +78,7 @@ def make_consensus(ranks: Ranks, n_sums: int, n_terms: int, n_candidates: int) -
     """
     words = 2 + n_sums + 2 * n_candidates
     return Consensus(
-        mpi=ranks.handles(),
+        link=make_link(ranks, 2 * words),
         shape=np.array([ranks.size, n_sums, n_candidates], np.int64),
         status=np.zeros(1, np.int32),
         outbox=np.zeros(words, np.int64),
@@ -147,9 +147,7 @@ def agree(c: Consensus) -> int:
         for word in range(words):
             c.inbox[word] = c.outbox[word]
     else:
-        call_allgather(
-            c.mpi[0], c.outbox.ctypes.data, c.inbox.ctypes.data, np.int32(2 * words), c.mpi[1], c.mpi[2]
-        )
+        tell_all(c.link, c.outbox.view(np.int32), 2 * words, c.inbox.view(np.int32), 2 * words)
     status = 0
     for rank in range(n_ranks):
         status |= c.inbox[rank * words]

@@ -2,21 +2,19 @@
 
 Every rank sends one message of 32-bit words: a status word, the number of its spikes of each population, then the
 ids of those that spiked, in ascending order. Populations of the network come with the spikes of this step, input
-trains with those of the next. If a message is longer than the fixed length of the first round, all know it from the
-counts and a second round carries everything.
+trains with those of the next. MPI carries messages of a fixed length; if one is longer, all know it from the counts
+and a second round carries everything.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from mpi_engine.compiled import inlined, part
+from mpi_engine.network.messages import Link, make_link, tell_all
 from mpi_engine.network.ranks import Ranks
 
 
@@ -25,8 +23,8 @@ class Exchange(NamedTuple):
 
     Parameters
     ----------
-    mpi : ndarray of uint64, shape (3,)
-        See `Ranks.handles`.
+    link : Link
+        The way of the messages.
     shape : ndarray of int64, shape (3,)
         Number of ranks, number of populations, words of the first round.
     status : ndarray of int32, shape (1,)
@@ -41,7 +39,7 @@ class Exchange(NamedTuple):
         Ids of everyone that spiked, by population, ascending.
     """
 
-    mpi: NDArray[np.uint64]
+    link: Link
     shape: NDArray[np.int64]
     status: NDArray[np.int32]
     outbox: NDArray[np.int32]
@@ -51,7 +49,7 @@ class Exchange(NamedTuple):
 
 
 FIRST_ROUND_WORDS = 62
-"""Ids that fit in the first round: a message of 256 bytes costs hardly more than an empty one."""
+"""Ids that fit in the first round by MPI: a message of 256 bytes costs hardly more than an empty one."""
 
 
 def make_exchange(ranks: Ranks, n_populations: int, most_spikes: int) -> Exchange:
@@ -68,10 +66,11 @@ def make_exchange(ranks: Ranks, n_populations: int, most_spikes: int) -> Exchang
     """
     header = 1 + n_populations
     longest = header + ranks.maximum(most_spikes)
-    first_round = min(longest, header + FIRST_ROUND_WORDS)
+    link = make_link(ranks, longest)
+    first_round = longest if link.board.size else min(longest, header + FIRST_ROUND_WORDS)
     outbox = np.zeros(longest, np.int32)
     return Exchange(
-        mpi=ranks.handles(),
+        link=link,
         shape=np.array([ranks.size, n_populations, first_round], np.int64),
         status=np.zeros(1, np.int32),
         outbox=outbox,
@@ -81,25 +80,13 @@ def make_exchange(ranks: Ranks, n_populations: int, most_spikes: int) -> Exchang
     )
 
 
-@intrinsic
-def call_allgather(_context: Any, address: Any, send: Any, receive: Any, count: Any, comm: Any, words: Any) -> Any:
-    """Call MPI_Allgather through its address, so that the compiled code can be cached and fits any MPI."""
-    signature = types.intc(types.uint64, types.uintp, types.uintp, types.int32, types.uint64, types.uint64)
-
-    def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
-        address, send, receive, count, comm, words = args
-        i32, i64 = ir.IntType(32), ir.IntType(64)
-        function = ir.FunctionType(i32, [i64, i32, i64, i64, i32, i64, i64])
-        call = builder.inttoptr(address, function.as_pointer())
-        return builder.call(call, [send, count, words, receive, count, words, comm])
-
-    return signature, generate
-
-
 @part
-def _allgather(x: Exchange, n_words: int) -> None:
-    if x.shape[0] > 1:
-        call_allgather(x.mpi[0], x.outbox.ctypes.data, x.inbox.ctypes.data, np.int32(n_words), x.mpi[1], x.mpi[2])
+def _length(message: NDArray[np.int32], n_populations: int) -> int:
+    """Words of a message, from the counts in its header."""
+    length = 1 + n_populations
+    for population in range(n_populations):
+        length += message[1 + population]
+    return length
 
 
 @inlined
@@ -114,16 +101,15 @@ def exchange(x: Exchange) -> int:
     n_ranks, n_populations, n_words = x.shape[0], x.shape[1], x.shape[2]
     header = 1 + n_populations
     x.outbox[0] = x.status[0]
-    _allgather(x, n_words)
-    longest = 0
-    for rank in range(n_ranks):
-        length = header
-        for population in range(n_populations):
-            length += x.inbox[rank * n_words + 1 + population]
-        longest = max(longest, length)
-    if longest > n_words:
-        n_words = longest
-        _allgather(x, n_words)
+    if n_ranks > 1:
+        own = _length(x.outbox, n_populations)
+        tell_all(x.link, x.outbox, min(own, n_words), x.inbox, n_words)
+        longest = 0
+        for rank in range(n_ranks):
+            longest = max(longest, _length(x.inbox[rank * n_words :], n_populations))
+        if longest > n_words:
+            n_words = longest
+            tell_all(x.link, x.outbox, own, x.inbox, n_words)
     status = 0
     end = 0
     for rank in range(n_ranks):

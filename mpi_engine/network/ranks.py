@@ -46,6 +46,7 @@ class Ranks:
         self.rank: int = comm.rank if comm is not None else 0
         self.size: int = comm.size if comm is not None else 1
         self._compiled: Any = None
+        self._windows: list[Any] = []
 
     @classmethod
     def world(cls) -> Ranks:
@@ -162,6 +163,25 @@ class Ranks:
         raw = array.reshape(-1).view(np.uint8)
         for start in range(0, raw.size, MESSAGE_BYTES):
             self.comm.Bcast(raw[start : start + MESSAGE_BYTES], root)
+
+    def shared_memory(self, n_bytes: int) -> NDArray[np.uint8]:
+        """Collective. Make memory that every rank reads and writes, all zeros, and kept as long as the ranks.
+
+        Empty on one rank, if the ranks are not all of one node, and in the debug mode.
+        """
+        if self.comm is None or hasattr(self.comm, "meet"):
+            return np.empty(0, np.uint8)
+        from mpi4py import MPI  # noqa: PLC0415
+        node = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
+        if node.size < self.size:     # on one node, or on all
+            return np.empty(0, np.uint8)
+        window = MPI.Win.Allocate_shared(n_bytes if node.rank == 0 else 0, 1, comm=node)
+        memory = np.asarray(window.Shared_query(0)[0]).view(np.uint8)
+        if node.rank == 0:
+            memory[:] = 0
+        node.Barrier()
+        self._windows.append(window)
+        return memory
 
     def handles(self) -> NDArray[np.uint64]:
         """Collective. What compiled code needs to call MPI_Allgather: its address, a communicator, the type of int32.
