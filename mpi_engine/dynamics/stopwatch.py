@@ -133,7 +133,6 @@ def _read_clock(laps: Laps) -> int:
 def begin_laps(laps: Laps, n: int) -> None:
     """Begin the first lap of a step, if the step is timed."""
     if n % STRIDE == 1:
-        _read_clock(laps)    # once for nothing: where the clock lies, the memory is asked for it
         laps.lap[0] = 0
         laps.last[0] = _read_clock(laps)
 
