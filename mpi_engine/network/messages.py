@@ -53,17 +53,25 @@ class Link(NamedTuple):
 
 
 def make_link(ranks: Ranks, longest: int) -> Link:
-    """Collective. Find the way of messages of so many words at most."""
+    """Collective. Find the way of the ranks' messages.
+
+    Parameters
+    ----------
+    ranks : Ranks
+        Who takes part.
+    longest : int
+        Most words of a message.
+    """
     words = _LINE * (1 + -(-longest // _LINE))
-    board = ranks.shared_memory(2 * ranks.size * words * 4).view(np.int32)
-    looks = _LOOKS if ranks.size <= len(os.sched_getaffinity(0)) else 0
+    memory = ranks.shared_memory(2 * ranks.size * words * np.dtype(np.int32).itemsize)
+    cores = set().union(*ranks.gather(os.sched_getaffinity(0)))
     address = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value
     return Link(
         mpi=ranks.handles(),
         rank=np.array([ranks.rank, ranks.size], np.int64),
-        board=board.reshape(2, ranks.size if board.size else 0, -1 if board.size else words),
+        board=memory.view(np.int32).reshape(2, -1, words),
         turn=np.zeros(1, np.int32),
-        patience=np.array([looks, address], np.int64),
+        patience=np.array([_LOOKS if ranks.size <= len(cores) else 0, address], np.int64),
     )
 
 
