@@ -80,8 +80,8 @@ class Learning:
         names = self.arguments(projection)
         p, taken = f"_{projection}", ", ".join(names)
         lines: list[str] = []
-        for rule in self.rules(projection):
-            lines += parameter_class(f"p{p}_{rule}", list(rule_parameters(self.e, projection, rule, 0)))
+        for number, rule in enumerate(self.rules(projection)):
+            lines += parameter_class(f"p{p}_{number}", list(rule_parameters(self.e, projection, rule, 0)))
         of_source = ", ".join(f"trace_of({name}, source)" if name.startswith("pre_") else name for name in names)
         history = f"history_{self.e.projections[projection].target}"
         functions_of = {
@@ -90,7 +90,7 @@ class Learning:
             "see_pre": ("seen, k, target, n", self._see(projection, "pre")),
             "on_pre": ("w, seen, k", self._change(projection, "pre", functions)),
             "bring_post": ("w, target, n, depth", self._drift(projection, "depth + 1")),
-            "bring": ("w, target, n", self._drift(projection, "0")),
+            "bring_now": ("w, target, n", self._drift(projection, "0")),
             "rests": ("", self._rest(projection)),
         }
         lines += ["", "", "@part", f"def at{p}(source, learn):", f"    {taken} = learn", f"    return {of_source}"]
@@ -100,10 +100,10 @@ class Learning:
                       *(f"    {line}" for line in body), *(["    return w"] if arguments.startswith("w,") else [])]
         rules = ["None" if not body and not kind.startswith("see") else f"{kind}{p}"
                  for kind, (_, body) in functions_of.items()]
-        lines += ["", "", f"deliver{p}, make_room{p}, catch_up_part{p} = "
+        lines += ["", "", f"deliver{p}, make_room{p}, refresh{p} = "
                           f"visits_of(Learn(at{p}, {', '.join(rules)}))"]
         lines += ["", "", "@kernel", f"def catch_up{p}(n, weights, synapses, {taken}):",
-                  f"    catch_up_part{p}(synapses, {history}, n, ({taken}), weights)", ""]
+                  f"    refresh{p}(synapses, {history}, n, ({taken}), weights)", ""]
         return "\n".join(lines)
 
     def _seen(self, projection: str, side: str) -> dict[tuple[str, str], str]:
@@ -181,14 +181,12 @@ class Learning:
 
     def _p(self, projection: str, rule: str) -> str:
         """Write the construction of a rule's ``p`` from its part of the row of parameters."""
-        begin = 0
-        for other in self.rules(projection):
-            count = len(rule_parameters(self.e, projection, other, 0))
-            if other == rule:
-                break
-            begin += count
+        rules = list(self.rules(projection))
+        number = rules.index(rule)
+        begin, end = (sum(len(rule_parameters(self.e, projection, other, 0)) for other in rules[:k])
+                      for k in (number, number + 1))
         row = f"rules_{projection}"
-        return f"p = p_{projection}_{rule}({', '.join(f'{row}[{k}]' for k in range(begin, begin + count))})"
+        return f"p = p_{projection}_{number}({', '.join(f'{row}[{k}]' for k in range(begin, end))})"
 
     def _rounded(self, projection: str, weight: str) -> str:
         rounded = f"np.{self.e.run.weight_dtype}({weight})"
