@@ -4,6 +4,8 @@ Ranks of one node leave their messages in memory that they share. Each writes in
 number of the turn on it, for which the others wait. There is a place for even turns and one for odd: whoever writes in
 turn n + 2 has seen all others' numbers of turn n + 1, and they had read turn n by then. Between nodes, and while
 collectives are compared, messages go by MPI.
+
+Whoever waits for long calls MPI now and then: a message of its own that MPI still holds may be what another waits for.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ _LINE = 16
 """Words of a cache line. The first of a place holds the turn and the length, the message begins with the second."""
 
 _LOOKS = 4000
-"""So often a rank looks for a message before it lets another process have the core: some microseconds."""
+"""So often a rank looks for a message before it does anything else: some microseconds."""
 
 
 class Link(NamedTuple):
@@ -33,7 +35,7 @@ class Link(NamedTuple):
 
     Parameters
     ----------
-    mpi : ndarray of uint64, shape (3,)
+    mpi : ndarray of uint64, shape (4,)
         See `Ranks.handles`.
     rank : ndarray of int64, shape (2,)
         This rank, and the number of all.
@@ -41,8 +43,12 @@ class Link(NamedTuple):
         Places for even and odd turns in the memory that the ranks share; empty if they do not.
     turn : ndarray of int32, shape (1,)
         Number of the last turn; it may begin anew below zero.
-    patience : ndarray of int64, shape (2,)
-        How often to look for a message before letting others have the core, and the address of ``sched_yield``.
+    patience : ndarray of int64, shape (1,)
+        How often to look for a message before doing anything else.
+    sched_yield : ndarray of uint64, shape (1,)
+        Address of what lets another process have the core.
+    probed : ndarray of int64, shape (16,)
+        Room for MPI's answer that nothing came.
     """
 
     mpi: NDArray[np.uint64]
@@ -50,6 +56,8 @@ class Link(NamedTuple):
     board: NDArray[np.int32]
     turn: NDArray[np.int32]
     patience: NDArray[np.int64]
+    sched_yield: NDArray[np.uint64]
+    probed: NDArray[np.int64]
 
 
 def make_link(ranks: Ranks, longest: int) -> Link:
@@ -65,13 +73,15 @@ def make_link(ranks: Ranks, longest: int) -> Link:
     words = _LINE * (1 + -(-longest // _LINE))
     memory = ranks.shared_memory(2 * ranks.size * words * np.dtype(np.int32).itemsize)
     cores = set().union(*ranks.gather(os.sched_getaffinity(0)))
-    address = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value
+    sched_yield = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value
     return Link(
         mpi=ranks.handles(),
         rank=np.array([ranks.rank, ranks.size], np.int64),
         board=memory.view(np.int32).reshape(2, -1, words),
         turn=np.zeros(1, np.int32),
-        patience=np.array([_LOOKS if ranks.size <= len(cores) else 0, address], np.int64),
+        patience=np.array([_LOOKS if ranks.size <= len(cores) else 0], np.int64),
+        sched_yield=np.array([sched_yield], np.uint64),
+        probed=np.zeros(16, np.int64),
     )
 
 
@@ -91,13 +101,27 @@ def call_allgather(_context: Any, address: Any, send: Any, receive: Any, count: 
 
 
 @intrinsic
+def _call_probe(_context: Any, address: Any, rank: Any, comm: Any, flag: Any, status: Any) -> Any:
+    """Call MPI_Iprobe through its address, for a message to oneself: there never is one, but MPI goes on."""
+    signature = types.intc(types.uint64, types.int64, types.uint64, types.uintp, types.uintp)
+
+    def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
+        address, rank, comm, flag, status = args
+        i32, i64 = ir.IntType(32), ir.IntType(64)
+        call = builder.inttoptr(address, ir.FunctionType(i32, [i32, i32, i64, i64, i64]).as_pointer())
+        return builder.call(call, [builder.trunc(rank, i32), i32(0), comm, flag, status])
+
+    return signature, generate
+
+
+@intrinsic
 def _call_yield(_context: Any, address: Any) -> Any:
     """Call sched_yield through its address."""
 
     def generate(_: Any, builder: Any, __: Any, args: Any) -> Any:
         return builder.call(builder.inttoptr(args[0], ir.FunctionType(ir.IntType(32), []).as_pointer()), [])
 
-    return types.intc(types.int64), generate
+    return types.intc(types.uint64), generate
 
 
 @intrinsic
@@ -124,12 +148,14 @@ def _published(_context: Any, place: Any) -> Any:
 
 
 @part
-def _wait_for(place: NDArray[np.int32], turn: int, patience: NDArray[np.int64]) -> None:
+def _wait_for(link: Link, place: NDArray[np.int32], turn: int) -> None:
     looks = 0
     while _published(place) != turn:
         looks += 1
-        if looks > patience[0]:
-            _call_yield(patience[1])
+        if looks > link.patience[0]:
+            flag, status = link.probed.ctypes.data, link.probed[1:].ctypes.data
+            _call_probe(link.mpi[3], link.rank[0], link.mpi[1], flag, status)
+            _call_yield(link.sched_yield[0])
 
 
 @part
@@ -164,6 +190,6 @@ def tell_all(link: Link, message: NDArray[np.int32], n_words: int, received: NDA
     _publish(own, turn)
     for rank in range(link.rank[1]):
         place = places[rank]
-        _wait_for(place, turn, link.patience)
+        _wait_for(link, place, turn)
         for k in range(place[1]):
             received[rank * stride + k] = place[_LINE + k]

@@ -184,19 +184,22 @@ class Ranks:
         return memory
 
     def handles(self) -> NDArray[np.uint64]:
-        """Collective. What compiled code needs to call MPI_Allgather: its address, a communicator, the type of int32.
+        """Collective. What compiled code needs to call MPI.
 
-        An error ends the job: mpi4py lets calls return what it makes an exception of, and compiled code would go on.
+        The address of MPI_Allgather, a communicator, the type of int32, and the address of MPI_Iprobe; zeros on one
+        rank. An error ends the job: mpi4py lets calls return what it makes an exception of, and compiled code would go
+        on.
         """
         if self.comm is None:
-            return np.zeros(3, np.uint64)
+            return np.zeros(4, np.uint64)
         from mpi4py import MPI  # noqa: PLC0415
         if self._compiled is None:
             self._compiled = MPI.Intracomm(self.comm).Dup()
             self._compiled.Set_errhandler(MPI.ERRORS_ARE_FATAL)
         library = ctypes.CDLL(MPI.__file__)
-        address = ctypes.cast(library.MPI_Allgather, ctypes.c_void_p).value
-        return np.array([address, MPI._handleof(self._compiled), MPI._handleof(MPI.INT32_T)], np.uint64)
+        allgather, probe = (ctypes.cast(function, ctypes.c_void_p).value
+                            for function in (library.MPI_Allgather, library.MPI_Iprobe))
+        return np.array([allgather, MPI._handleof(self._compiled), MPI._handleof(MPI.INT32_T), probe], np.uint64)
 
     def abort(self, code: int) -> NoReturn:
         """End all ranks at once."""
