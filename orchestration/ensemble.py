@@ -7,7 +7,7 @@ import queue
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import count
@@ -96,7 +96,7 @@ class Ensemble:
         self._entries |= self._ledger.survey()
         tally = self._tally
         tally.begin()
-        for member in apart(self._sweep.members, runs_at_once(self._client, self._sweep.ranks)):
+        for member in self._sweep.members:
             self._sort(member, retry)
         next_look = 0.0
         try:
@@ -202,13 +202,3 @@ class Ensemble:
 
     def _count_request(self) -> None:
         self._requests += 1
-
-
-def apart(members: Sequence[Member], at_once: int) -> Iterator[Member]:
-    """Order a sweep's members so that those that begin together are far apart in it.
-
-    Neighbours are often networks of one structure, whose kernels one compiles while the others wait for it.
-    """
-    stride = -(-len(members) // max(at_once, 1))
-    for first in range(stride):
-        yield from members[first::stride]

@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -18,7 +17,7 @@ from distributed import Client
 from mpi_engine.experiment import ExperimentError
 from orchestration import cluster
 from orchestration.cluster import open_client, runs_at_once
-from orchestration.ensemble import Ensemble, apart
+from orchestration.ensemble import Ensemble
 from orchestration.ledger import Ledger, State
 from tests.dask.nothing import killed_six_times, lost_with_its_node, nothing
 from tests.dask.runs import Runs, kill, worker_of
@@ -166,17 +165,6 @@ def test_many_runs_and_no_mpi_in_driver_or_worker(client: Client, write: Callabl
     assert all(client.run(lambda: "mpi4py" not in sys.modules).values())
     check = "import sys, orchestration.cli, orchestration.ensemble; sys.exit('mpi4py' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0
-
-
-@pytest.mark.parametrize(("n", "at_once"), [(1, 1), (7, 2), (12, 2), (60, 7), (5, 9), (4, 0), (0, 2)])
-def test_those_that_begin_together_are_far_apart_in_the_sweep(
-    n: int, at_once: int, write: Callable[..., Runs]
-) -> None:
-    members = write("seeds = 60").sweep.members[:n]
-    order = [members.index(member) for member in apart(members, at_once)]
-    assert sorted(order) == list(range(n))
-    first = order[: max(at_once, 1)]
-    assert all(later - earlier >= n // max(at_once, 1) for earlier, later in pairwise(first))
 
 
 def test_an_engine_that_cannot_be_started_is_tried_a_few_times(
