@@ -85,9 +85,9 @@ def _count_words(_context: Any, counts: Any, first: Any, rows: Any, k: Any, shif
 
 @part
 def count_rows(rows: tuple[NDArray[np.uint64], ...], counts: NDArray[Any]) -> None:
-    """Add one to the count of each target for each row, that is row of words, in which its bit is set.
+    """Add one to the count of each target for each of some rows of words in which its bit is set.
 
-    Several rows at a time read and write the counts once.
+    Several rows together read and write the counts once.
     """
     n_whole, rest = counts.size // WORD, counts.size % WORD
     for k in range(n_whole):
