@@ -84,6 +84,7 @@ class Learning:
             lines += parameter_class(f"p{p}_{number}", list(rule_parameters(self.e, projection, rule, 0)))
         of_source = ", ".join(f"trace_of({name}, source)" if name.startswith("pre_") else name for name in names)
         history = f"history_{self.e.projections[projection].target}"
+        # no name here begins another: projections X and post_X may both learn
         functions_of = {
             "see_post": ("seen, k, target, n, depth", self._see(projection, "post")),
             "on_post": ("w, seen, k", self._change(projection, "post", functions)),
@@ -181,7 +182,7 @@ class Learning:
 
     def _p(self, projection: str, rule: str) -> str:
         """Write the construction of a rule's ``p`` from its part of the row of parameters."""
-        rules = list(self.rules(projection))
+        rules = self.rules(projection)
         number = rules.index(rule)
         begin, end = (sum(len(rule_parameters(self.e, projection, other, 0)) for other in rules[:k])
                       for k in (number, number + 1))

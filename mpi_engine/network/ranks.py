@@ -173,13 +173,15 @@ class Ranks:
             return np.empty(0, np.uint8)
         from mpi4py import MPI  # noqa: PLC0415
         node = self.comm.Split_type(MPI.COMM_TYPE_SHARED)
-        if node.size < self.size:     # on one node, or on all
+        if node.size < self.size:     # on all ranks, or on none
+            node.Free()
             return np.empty(0, np.uint8)
         window = MPI.Win.Allocate_shared(n_bytes if node.rank == 0 else 0, 1, comm=node)
         memory = np.asarray(window.Shared_query(0)[0]).view(np.uint8)
         if node.rank == 0:
             memory[:] = 0
         node.Barrier()
+        node.Free()
         self._windows.append(window)
         return memory
 
