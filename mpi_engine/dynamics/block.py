@@ -202,14 +202,20 @@ def _block(plan: Plan) -> str:
 
 def _deliver(plan: Plan, sources: Container[str]) -> list[Line]:
     """Write the delivery of spikes; a row that learns is delivered on the same walk, which counts as learning."""
-    lines = []
-    for name, p in plan.experiment.projections.items():
+    e, lines = plan.experiment, []
+    for name, p in e.projections.items():
         if p.source not in sources:
             continue
         if not p.rules:
-            count = "count_dense_arrivals" if is_dense(plan.experiment, name) else "count_arrivals"
-            deliver = "add_arrivals" if p.has_drawn_weights else count
-            lines += [("deliver", f"{deliver}(synapses_{name}, x, index_{p.source}, n)")]
+            spikes = f"x, index_{p.source}, n"
+            current = f"neurons_{p.target}.currents[{e.synapses_of(p.target).index(p.synapse)}]"
+            if p.has_drawn_weights:
+                deliver = f"add_arrivals(synapses_{name}, {spikes})"
+            elif is_dense(e, name):
+                deliver = f"count_dense_arrivals(synapses_{name}, {current}, {spikes})"
+            else:
+                deliver = f"count_arrivals(synapses_{name}, {spikes})"
+            lines += [("deliver", deliver)]
         else:
             state = f"synapses_{name}, history_{p.target}, x, index_{p.source}, n, learn_{name}"
             lines += [("learn", f"deliver_{name}({state})")]

@@ -11,7 +11,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from mpi_engine.compiled import inlined, part
+from mpi_engine.compiled import Real, inlined, part
 from mpi_engine.dynamics.synapses import (
     AnyProjection,
     DenseProjection,
@@ -27,6 +27,9 @@ Listed = StaticProjection | WeightedProjection | PlasticProjection
 """A projection whose synapses may have delays of their own."""
 
 _CACHE_LINE = 64
+
+_MOST_IN_A_BYTE = 254
+"""So many spikes, in pairs, a byte can count, and one more."""
 
 
 @intrinsic
@@ -96,17 +99,34 @@ def count_arrivals(projection: StaticProjection, x: Exchange, index: int, n: int
 
 
 @inlined
-def count_dense_arrivals(projection: DenseProjection, x: Exchange, index: int, n: int) -> None:
-    """Count the arrivals of a source population's spikes, at 64 targets at a time, and of two spikes together."""
+def count_dense_arrivals(
+    projection: DenseProjection, current: NDArray[np.float32], x: Exchange, index: int, n: int
+) -> None:
+    """Count the arrivals of a source population's spikes, at 64 targets at a time, and of two spikes together.
+
+    Where a byte counts them, and more spikes come than it can count, the counts become current every so often.
+    """
     words, arrivals = projection.adjacency.words, projection.arrivals[slot(projection, n + projection.delays[0])]
     n_words, k, end = words.shape[1], x.offsets[index], x.offsets[index + 1]
+    full = k + _MOST_IN_A_BYTE
     while k + 1 < end:
         for later in range(k + 2, min(k + 4, end)):
             _prefetch_run(words, x.fired[later] * n_words, n_words)
         count_rows((words[x.fired[k]], words[x.fired[k + 1]]), arrivals)
         k += 2
+        if arrivals.itemsize == 1 and k == full:
+            _take_arrivals(arrivals, projection.gain[0], current)
+            full = k + _MOST_IN_A_BYTE
     if k < end:
         count_rows((words[x.fired[k]],), arrivals)
+
+
+@part
+def _take_arrivals(arrivals: NDArray[np.uint8], gain: Real, current: NDArray[np.float32]) -> None:
+    """Add what has arrived to a current or conductance, as the next step would."""
+    for i in range(current.size):
+        current[i] += gain * current.dtype.type(arrivals[i])
+        arrivals[i] = 0
 
 
 @part

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from mpi_engine.dynamics.learning import Learning
 from mpi_engine.dynamics.plasticity import DEPTH
 from mpi_engine.experiment import Experiment, UserSynapse, highest
-from mpi_engine.network.adjacency import Adjacency
+from mpi_engine.network.adjacency import Adjacency, is_dense
 from mpi_engine.network.connectivity import Connectivity, draw_for_synapses
 from mpi_engine.network.rows import Rows
 from mpi_engine.network.streams import stream_key
@@ -52,12 +52,14 @@ class DenseProjection(NamedTuple):
     ----------
     adjacency : Adjacency
         Whom each source reaches.
-    arrivals, delays, gain
+    arrivals : ndarray of uint8 or uint16, shape (n_slots, n)
+        As in `StaticProjection`; see `counts_dtype`.
+    delays, gain
         As in `StaticProjection`.
     """
 
     adjacency: Adjacency
-    arrivals: NDArray[np.uint16]
+    arrivals: NDArray[np.uint8] | NDArray[np.uint16]
     delays: NDArray[np.int64]
     gain: NDArray[np.float32]
 
@@ -151,6 +153,18 @@ class PlasticProjection(NamedTuple):
 AnyProjection = StaticProjection | DenseProjection | WeightedProjection | PlasticProjection
 
 
+def counts_dtype(experiment: Experiment, name: str) -> type[np.uint8] | type[np.uint16]:
+    """Choose the format in which arrivals of a projection with one weight are counted.
+
+    A byte will do where all that is counted in a step is taken by the next, and is simply added to a current or
+    conductance: what would be too much for it can be taken at once.
+    """
+    p = experiment.projections[name]
+    next_step = p.source in experiment.populations and p.delay_ms in (None, experiment.run.dt_ms)
+    is_added = not isinstance(experiment.synapses[p.synapse], UserSynapse)
+    return np.uint8 if is_dense(experiment, name) and next_step and is_added else np.uint16
+
+
 def make_projection(experiment: Experiment, name: str, drawn: Connectivity) -> AnyProjection:
     """Make a rank's part of a projection, with its initial weights."""
     p = experiment.projections[name]
@@ -160,7 +174,7 @@ def make_projection(experiment: Experiment, name: str, drawn: Connectivity) -> A
     delays, steps = _delays(experiment, name, drawn)
     if not p.rules and not p.has_drawn_weights:
         gain = np.array([experiment.initial_weight(name) * per_tau], state)
-        counts = np.zeros((delays[1], n), np.uint16)
+        counts = np.zeros((delays[1], n), counts_dtype(experiment, name))
         if isinstance(drawn.layout, Adjacency):
             return DenseProjection(drawn.layout, counts, delays, gain)
         return StaticProjection(drawn.layout, counts, delays, steps, gain)

@@ -13,6 +13,7 @@ import numpy as np
 from mpi_engine.dynamics.block import Plan
 from mpi_engine.dynamics.neurons import model_of, parameters_of
 from mpi_engine.dynamics.plasticity import DEPTH, Trace
+from mpi_engine.dynamics.synapses import counts_dtype
 from mpi_engine.experiment import Distribution, Experiment, UserSynapse, highest
 from mpi_engine.network.adjacency import WORD, is_dense, words_of
 from mpi_engine.network.rows import blocks_of, starts_dtype
@@ -149,9 +150,10 @@ class Footprint:
 
     def _arrivals(self, name: str) -> int:
         """Bytes of the spikes under way to a target of a projection."""
-        p = self._experiment.projections[name]
-        slots = 1 if p.delay_ms is None else self._experiment.steps(highest(p.delay_ms))
-        return slots * (self._real if p.rules or p.has_drawn_weights else 2)
+        e, p = self._experiment, self._experiment.projections[name]
+        slots = 1 if p.delay_ms is None else e.steps(highest(p.delay_ms))
+        counted = np.dtype(counts_dtype(e, name)).itemsize
+        return slots * (self._real if p.rules or p.has_drawn_weights else counted)
 
     def _saved_synapses(self, name: str) -> float:
         """Bytes of a plastic projection's weights in a checkpoint; twice where they change between spikes."""

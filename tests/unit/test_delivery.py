@@ -82,3 +82,40 @@ def test_every_spike_arrives_with_its_weight_after_its_delay(name: str, simulati
         # a recurrent spike has decayed once where it acts, one of an input has not
         current = current * decay + arrivals[step] / 5.0 * (decay if recurrent else 1)
         assert traces[step - 1] == pytest.approx(current, rel=1e-9, abs=1e-12), f"step {step}"
+
+
+@pytest.mark.parametrize("kind", [
+    {"kind": "exponential_current", "tau_ms": 5.0}, {"kind": "exponential_conductance", "tau_ms": 5.0,
+                                                     "reversal_mv": 0.0}
+])
+def test_more_spikes_in_a_step_than_a_byte_can_count_all_arrive(kind: dict[str, Any]) -> None:
+    """All neurons fire in the first step: some 400 spikes at each, which become current 254 sources at a time."""
+    n, f = 800, np.float32
+    experiment = parse_experiment({
+        "seed": 5,
+        "run": {"duration_ms": 1.0, "state_dtype": "float32"},
+        "neurons": {"lif": {"model": "lif", "tau_m_ms": 10.0, "E_L_mv": -70.0, "V_th_mv": -55.0, "V_reset_mv": -70.0,
+                            "V_init_mv": -60.0, "refractory_ms": 2.0}},
+        "populations": {"E": {"size": n, "neuron": "lif"}},
+        "inputs": {"drive": {"kind": "current", "target": "E", "amplitude_mv_per_ms": 100.0, "stop_ms": 0.1}},
+        "synapses": {"kind": kind},
+        "projections": {"E_to_E": {"source": "E", "target": "E", "synapse": "kind", "probability": 0.5,
+                                   "weight" if "reversal_mv" in kind else "weight_mv": 0.037}},
+        "recording": {"spikes": ["E"]},
+    })
+    simulation = Simulation(experiment)
+    simulation.compile()
+    simulation.start()
+    simulation.advance(1)
+    assert simulation.spikes.records["E"].kept[0] == n
+    synapses, neurons = simulation.projections["E_to_E"], simulation.populations["E"]
+    sources, targets = simulation.drawn["E_to_E"].ends
+    current = np.zeros(n, f)
+    for first in range(0, n, 254):
+        chunk = (first <= sources) & (sources < first + 254)
+        current += synapses.gain[0] * np.bincount(targets[chunk], minlength=n).astype(f)
+    assert np.bincount(targets).min() > 255
+    present = neurons.currents[0] + synapses.gain[0] * synapses.arrivals[0].astype(f)
+    np.testing.assert_array_equal(present, current)
+    simulation.advance(2)
+    np.testing.assert_array_equal(neurons.currents[0], current * f(1 - 0.1 / 5.0))
