@@ -24,7 +24,10 @@ from mpi_engine.compiled import part
 from mpi_engine.network.ranks import Ranks
 
 _LINE = 16
-"""Words of a cache line. The first of a place holds the turn and the length, the message begins with the second."""
+"""Words of a cache line: a place is so many times as long, lest ranks write into the same."""
+
+_HEADER = 2
+"""Words of a place before its message: the turn and the length. A short message is in the same cache line."""
 
 _LOOKS = 4000
 """So often a rank looks for a message before it does anything else: some microseconds."""
@@ -70,7 +73,7 @@ def make_link(ranks: Ranks, longest: int) -> Link:
     longest : int
         Most words of a message.
     """
-    words = _LINE * (1 + -(-longest // _LINE))
+    words = _LINE * -(-(_HEADER + longest) // _LINE)
     memory = ranks.shared_memory(2 * ranks.size * words * np.dtype(np.int32).itemsize)
     cores = set().union(*ranks.gather(os.sched_getaffinity(0)))
     sched_yield = ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value
@@ -186,10 +189,10 @@ def tell_all(link: Link, message: NDArray[np.int32], n_words: int, received: NDA
     own = places[link.rank[0]]
     own[1] = n_words
     for k in range(n_words):
-        own[_LINE + k] = message[k]
+        own[_HEADER + k] = message[k]
     _publish(own, turn)
     for rank in range(link.rank[1]):
         place = places[rank]
         _wait_for(link, place, turn)
         for k in range(place[1]):
-            received[rank * stride + k] = place[_LINE + k]
+            received[rank * stride + k] = place[_HEADER + k]
