@@ -132,24 +132,24 @@ def _take_arrivals(arrivals: NDArray[np.uint8], gain: Real, current: NDArray[np.
 @part
 def add_arrivals(projection: WeightedProjection, x: Exchange, index: int, n: int) -> None:
     """Add up the arrivals of a source population's spikes, in ascending order of sources."""
-    rows = projection.rows
     for k in range(x.offsets[index], x.offsets[index + 1]):
-        prefetch_next(rows, rows.targets, x, index, k)
-        prefetch_next(rows, projection.weights, x, index, k)
-        for block in range(rows.blocks[0]):
-            begin, end, first = piece(rows, x.fired[k], block)
-            arrive(projection, begin, end, first, n)
+        prefetch_next(projection.rows, projection.rows.targets, x, index, k)
+        prefetch_next(projection.rows, projection.weights, x, index, k)
+        arrive(projection, x.fired[k], n)
 
 
 @part
-def arrive(projection: WeightedProjection | PlasticProjection, begin: int, end: int, first: np.uint64, n: int) -> None:
-    """Add the weights of a piece of a row to what arrives in the steps that its spike reaches."""
-    targets, weights = projection.rows.targets[begin:end], projection.weights[begin:end]
-    if projection.steps.size == 0:
-        arrivals = projection.arrivals[slot(projection, n + projection.delays[0])][first:]
-        for s in range(targets.size):
-            arrivals[targets[s]] += weights[s]
-    else:
-        now = slot(projection, n)
-        for s in range(targets.size):
-            projection.arrivals[slot_of_synapse(projection, now, begin + s), first + targets[s]] += weights[s]
+def arrive(projection: WeightedProjection | PlasticProjection, source: int, n: int) -> None:
+    """Add the weights of a row to what arrives in the steps that its spike reaches."""
+    rows = projection.rows
+    for block in range(rows.blocks[0]):
+        begin, end, first = piece(rows, source, block)
+        targets, weights = rows.targets[begin:end], projection.weights[begin:end]
+        if projection.steps.size == 0:
+            arrivals = projection.arrivals[slot(projection, n + projection.delays[0])][first:]
+            for s in range(targets.size):
+                arrivals[targets[s]] += weights[s]
+        else:
+            now = slot(projection, n)
+            for s in range(targets.size):
+                projection.arrivals[slot_of_synapse(projection, now, begin + s), first + targets[s]] += weights[s]

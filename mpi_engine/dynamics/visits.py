@@ -20,9 +20,8 @@ from mpi_engine.dynamics.synapses import PlasticProjection, Room
 from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.rows import piece
 
-
 _TOGETHER = 8
-"""So many spikes are delivered together: each stage reads the same targets for all, which the fastest cache keeps."""
+"""So many spikes pass a stage of delivery before the next one: what each reads of the targets stays in the cache."""
 
 
 class Learn(NamedTuple):
@@ -193,38 +192,42 @@ def visits_of(rules: Learn) -> Visits:
     bring_row = _nothing_to_bring if rules.bring is None else bringing(rules)
 
     @part
+    def apply_spike(projection: PlasticProjection, source: int, n: int, here: Any) -> None:
+        """Apply the presynaptic event of a spike to its row, which is up to date."""
+        rows, seen = projection.rows, projection.room.seen
+        for block in range(rows.blocks[0]):
+            begin, end, first = piece(rows, source, block)
+            targets, weights = rows.targets[begin:end], projection.weights[begin:end]
+            for s in range(targets.size):
+                see_pre(seen, s, first + targets[s], n, here)
+            for s in range(weights.size):
+                weights[s] = on_pre(weights[s], seen, s, here)
+
+    @part
     def deliver(projection: PlasticProjection, history: History, x: Exchange, index: int, n: int, learn: Any) -> None:
         """Deliver spikes with the weights before this step's learning, then apply their presynaptic events.
 
         In ascending order of sources, so that each target adds its inputs in that order.
         """
-        rows, weights, seen = projection.rows, projection.weights, projection.room.seen
-        k = x.offsets[index]
-        while k < x.offsets[index + 1]:
-            first_spike, k = k, min(k + _TOGETHER, x.offsets[index + 1])
-            while k < x.offsets[index + 1] and x.fired[k] == x.fired[k - 1]:
-                k += 1     # an input may fire more than once in a step
-            for spike in range(first_spike, k):
-                prefetch_next(rows, rows.targets, x, index, spike)
-                prefetch_next(rows, weights, x, index, spike)
-                source = x.fired[spike]
-                if spike == first_spike or source != x.fired[spike - 1]:
+        rows, weights = projection.rows, projection.weights
+        end = x.offsets[index + 1]
+        after = x.offsets[index]
+        while after < end:
+            begin, after = after, min(after + _TOGETHER, end)
+            while after < end and x.fired[after] == x.fired[after - 1]:
+                after += 1     # an input may fire more than once in a step
+            for k in range(begin, after):
+                prefetch_next(rows, rows.targets, x, index, k)
+                prefetch_next(rows, weights, x, index, k)
+                source = x.fired[k]
+                if k == begin or source != x.fired[k - 1]:
                     here = at(source, learn)
                     replay(projection, history, source, n, here)
                     bring_row(projection, source, n, here, weights)
-            for spike in range(first_spike, k):
-                for block in range(rows.blocks[0]):
-                    begin, end, first = piece(rows, x.fired[spike], block)
-                    arrive(projection, begin, end, first, n)
-            for spike in range(first_spike, k):
-                here = at(x.fired[spike], learn)
-                for block in range(rows.blocks[0]):
-                    begin, end, first = piece(rows, x.fired[spike], block)
-                    targets, some = rows.targets[begin:end], weights[begin:end]
-                    for s in range(targets.size):
-                        see_pre(seen, s, first + targets[s], n, here)
-                    for s in range(some.size):
-                        some[s] = on_pre(some[s], seen, s, here)
+            for k in range(begin, after):
+                arrive(projection, x.fired[k], n)
+            for k in range(begin, after):
+                apply_spike(projection, x.fired[k], n, at(x.fired[k], learn))
 
     @part
     def make_room(
