@@ -242,8 +242,8 @@ def visits_of(rules: Learn) -> Visits:
             target = population.fired[k]
             if steps[row_of(history, target, last), target] < projection.oldest[0]:
                 continue
-            # half the history is dropped from duty at once, so that this stays rare
-            enough = steps[row_of(history, target, last // 2), target] + 1
+            # some are dropped from duty at once, so that this stays rare; not many: most rows come by themselves
+            enough = steps[row_of(history, target, last - DEPTH // 8), target] + 1
             oldest = n
             for source in range(projection.visited.size):
                 if projection.visited[source] < enough:
