@@ -237,10 +237,11 @@ def weight_histogram(runs: Sequence[RunReader], labels: Sequence[str], projectio
             panel.stairs(density, edges, color=colour, lw=1.8, label=label)
             panel.stairs(density, edges, color=colour, fill=True, alpha=0.15)
             panel.axvline(w.mean[-1] / w.scale, color=colour, ls=(0, (4, 3)), lw=1.2)
-            for end, beyond in ((0, w.minimum[-1] < w.edges[0]), (-1, w.maximum[-1] > w.edges[-1])):
+            lower, upper = w.minimum[-1] < w.edges[0], w.maximum[-1] > w.edges[-1]
+            for end, inwards, beyond in ((0, "left", lower), (-1, "right", upper)):
                 if beyond:     # weights out there are counted in the bin at the edge
                     panel.annotate("and beyond", (edges[end], density[end]), (0, 3), textcoords="offset points",
-                                   color=colour, fontsize=9, ha="center")
+                                   color=colour, fontsize=9, ha=inwards)
         panel.legend(frameon=False, loc="best")
         weight, density = _label(runs[0], projection, "weight", "mV"), _label(runs[0], projection, "density", "1/mV")
         panel.set(ylim=(0, None), xlim=_extent(runs, projection), xlabel=weight, ylabel=density)

@@ -208,10 +208,10 @@ def _deliver(plan: Plan, sources: Container[str]) -> list[Line]:
             continue
         if not p.rules:
             spikes = f"x, index_{p.source}, n"
-            current = f"neurons_{p.target}.currents[{e.synapses_of(p.target).index(p.synapse)}]"
             if p.has_drawn_weights:
                 deliver = f"add_arrivals(synapses_{name}, {spikes})"
             elif is_dense(e, name):
+                current = f"neurons_{p.target}.currents[{e.synapses_of(p.target).index(p.synapse)}]"
                 deliver = f"count_dense_arrivals(synapses_{name}, {current}, {spikes})"
             else:
                 deliver = f"count_arrivals(synapses_{name}, {spikes})"

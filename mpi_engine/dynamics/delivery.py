@@ -107,16 +107,15 @@ def count_dense_arrivals(
     Where a byte counts them, and more spikes come than it can count, the counts become current every so often.
     """
     words, arrivals = projection.adjacency.words, projection.arrivals[slot(projection, n + projection.delays[0])]
-    n_words, k, end = words.shape[1], x.offsets[index], x.offsets[index + 1]
-    full = k + _MOST_IN_A_BYTE
+    n_words, begin, end = words.shape[1], x.offsets[index], x.offsets[index + 1]
+    k = begin
     while k + 1 < end:
         for later in range(k + 2, min(k + 4, end)):
             _prefetch_run(words, x.fired[later] * n_words, n_words)
         count_rows((words[x.fired[k]], words[x.fired[k + 1]]), arrivals)
         k += 2
-        if arrivals.itemsize == 1 and k == full:
+        if arrivals.itemsize == 1 and (k - begin) % _MOST_IN_A_BYTE == 0:
             _take_arrivals(arrivals, projection.gain[0], current)
-            full = k + _MOST_IN_A_BYTE
     if k < end:
         count_rows((words[x.fired[k]],), arrivals)
 

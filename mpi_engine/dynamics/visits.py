@@ -215,7 +215,7 @@ def visits_of(rules: Learn) -> Visits:
         while after < end:
             begin, after = after, min(after + _TOGETHER, end)
             while after < end and x.fired[after] == x.fired[after - 1]:
-                after += 1     # an input may fire more than once in a step
+                after += 1     # all that an input fires in a step arrives before it learns
             for k in range(begin, after):
                 prefetch_next(rows, rows.targets, x, index, k)
                 prefetch_next(rows, weights, x, index, k)

@@ -85,8 +85,8 @@ def test_every_spike_arrives_with_its_weight_after_its_delay(name: str, simulati
 
 
 @pytest.mark.parametrize("kind", [
-    {"kind": "exponential_current", "tau_ms": 5.0}, {"kind": "exponential_conductance", "tau_ms": 5.0,
-                                                     "reversal_mv": 0.0}
+    {"kind": "exponential_current", "tau_ms": 5.0},
+    {"kind": "exponential_conductance", "tau_ms": 5.0, "reversal_mv": 0.0},
 ])
 def test_more_spikes_in_a_step_than_a_byte_can_count_all_arrive(kind: dict[str, Any]) -> None:
     """All neurons fire in the first step: some 400 spikes at each, which become current 254 sources at a time."""
