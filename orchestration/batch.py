@@ -17,6 +17,7 @@ from rich.console import Console
 
 from mpi_engine.experiment import ExperimentError, Problem, load_experiment
 from mpi_engine.output.checkpoints import last_checkpoint
+from mpi_engine.output.sealed import RUN_FILE
 from mpi_engine.run.directory import EXPERIMENT_FILE, living_holder
 from mpi_engine.run.walltime import parse_duration
 from mpi_engine.run.watcher import STOP_COMMAND, STOP_FILE
@@ -213,10 +214,19 @@ def submit(arguments: argparse.Namespace) -> int:
     say(_errors, f"job {job}; its log is {log}")
     for request in early:
         stop(request, None)
-    ended = slurm.wait_for_end(job)
-    if ended.state in ("CANCELLED", "TIMEOUT"):
+    return code_of(slurm.wait_for_end(job), arguments.directory)
+
+
+def code_of(job: slurm.Job, directory: Path) -> int:
+    """Find the exit code of an engine by the job in which it ran, and say what that alone does not tell."""
+    if job.state in ("CANCELLED", "TIMEOUT"):
         return Outcome.STOPPED
-    return ended.exit_code
+    if job.state == "FORGOTTEN":
+        say(_errors, f"job {job.id} has ended, and SLURM knows no more of it; its log may")
+        return Outcome.DONE if (directory / RUN_FILE).exists() else Outcome.STOPPED
+    if job.state not in ("COMPLETED", "FAILED"):
+        say(_errors, f"job {job.id} has ended by {job.state}")
+    return job.exit_code
 
 
 def _parser() -> argparse.ArgumentParser:

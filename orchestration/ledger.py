@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil
 
-from mpi_engine.run.directory import is_alive
+from mpi_engine.run.directory import age_s, is_alive
 
 SILENT_S = 60.0
 """An attempt on another host that has given no sign of life for so long [s] is dead."""
@@ -199,7 +199,7 @@ class Ledger:
             entry = Entry(State(record["state"]), attempt, record["reason"], record["code"])
             if entry.state == State.RUNNING:
                 holder = _Holder(**record["holder"])
-                if not holder.lives(lambda: time.time() - Path(path).stat().st_mtime):
+                if not holder.lives(lambda: age_s(Path(path))):
                     return Entry(State.STOPPED, attempt, f"lost: its process {holder.pid} on {holder.host} is gone")
         except (ValueError, KeyError, TypeError):
             return Entry(State.STOPPED, attempt, f"{path} is damaged, or the disk was full")

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Self
 
 import psutil
@@ -138,7 +139,7 @@ class RunDirectory:
             raise DirectoryError(f"run directory = {self.path}: is held by {holder}; wait for its end, or stop it")
         guard = self.path / _TAKEOVER
         with suppress(OSError):
-            if time.time() - guard.stat().st_mtime > _SILENT_S:
+            if age_s(guard) > _SILENT_S:
                 guard.unlink()      # of a job that died while it took over
         try:
             guard.open("x").close()
@@ -197,11 +198,11 @@ def living_holder(path: Path) -> str:
     except FileNotFoundError:
         return ""
     except (OSError, ValueError, KeyError, TypeError):
-        return "" if _age_s(path / _LOCK) > _SILENT_S else "an unknown job"
+        return "" if age_s(path / _LOCK) > _SILENT_S else "an unknown job"
     name = f"process {pid} on {host}" + (f", job {holder['job']}" if holder.get("job") else "")
     if host == socket.gethostname():
         return name if is_alive(pid, started) else ""
-    ages = [_age_s(path / file) for file in (_STATUS, _LOCK)]
+    ages = [age_s(path / file) for file in (_STATUS, _LOCK)]
     return name if min(ages) <= _SILENT_S else ""
 
 
@@ -214,8 +215,14 @@ def is_alive(pid: int, started: float) -> bool:
         return False
 
 
-def _age_s(path: Path) -> float:
+def age_s(path: Path) -> float:
+    """Age of a file [s] by the clock that stamps it, which may be a file server's; infinite if there is none."""
     try:
-        return time.time() - path.stat().st_mtime
+        with TemporaryFile(dir=path.parent, prefix=".now.") as fresh:
+            now = os.fstat(fresh.fileno()).st_mtime
+    except OSError:     # who looks may not write here
+        now = time.time()
+    try:
+        return now - path.stat().st_mtime
     except OSError:
         return float("inf")

@@ -23,7 +23,7 @@ from analysis.confidence import Interval
 from analysis.studies.study import Bounds, Claim, Parts, Study
 from mpi_engine.output.checkpoints import last_checkpoint
 from mpi_engine.output.difference import differences
-from orchestration import slurm
+from orchestration import batch, slurm
 from orchestration.cluster import open_client
 from orchestration.engine import Outcome
 from orchestration.ledger import Ledger, State
@@ -320,6 +320,16 @@ def test_a_busy_controller_is_waited_for(
         controller.resume()
     assert states == ["PENDING"]
     slurm.cancel(job)
+
+
+def test_a_job_that_slurm_has_forgotten_is_judged_by_its_run(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    job = slurm.wait_for_end("987654")
+    assert batch.code_of(job, tmp_path) == Outcome.STOPPED
+    assert "job 987654 has ended, and SLURM knows no more of it" in capfd.readouterr().err
+    (tmp_path / "run.h5").touch()
+    assert batch.code_of(job, tmp_path) == Outcome.DONE
 
 
 def test_without_slurm_this_is_said(place: Path) -> None:

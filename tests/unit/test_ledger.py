@@ -126,6 +126,20 @@ def test_other_hosts_give_signs_of_life(tmp_path: Path, silent_s: float, state: 
     assert ledger.read("a").state == state
 
 
+def test_the_clock_of_another_host_may_be_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files are stamped by the file server, and one that is read on a host an hour ahead is not an hour old."""
+    ledger = Ledger(tmp_path)
+    assert ledger.claim("a", after=0) is not None
+    path = tmp_path / "ledger" / "a.1.json"
+    record = json.loads(path.read_text())
+    record["holder"]["host"] = "another"
+    path.write_text(json.dumps(record))
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 3600)
+    assert ledger.read("a").state == State.RUNNING
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
 def test_a_process_of_the_same_number_is_another(tmp_path: Path) -> None:
     ledger = Ledger(tmp_path)
     assert ledger.claim("a", after=0) is not None
