@@ -160,7 +160,7 @@ class PoissonTrains:
         self.train = Train(all_steps, all_ids, np.zeros(1, np.int64))
         if all_steps.size == 1:
             return 0
-        return int(np.unique(all_steps[:-1], return_counts=True)[1].max())
+        return int(np.bincount(all_steps[:-1] - all_steps[0]).max())
 
     def _rates_in(self, window: int) -> NDArray[np.float64]:
         """Expected spikes in each step of a window, also beyond the end of the run, where a formula may be anything."""
@@ -187,8 +187,11 @@ class PoissonTrains:
             if count <= capacity:
                 break
             capacity = count
-        order = np.lexsort((ids[:count], steps[:count]))
-        return steps[:count][order], ids[:count][order]
+        begin = window * WINDOW_STEPS
+        # one number for both, by step and then by source: several times as fast to sort
+        in_order = np.sort((steps[:count] - begin) * np.int64(n) + (ids[:count] - self.first))
+        passed, source = np.divmod(in_order, n)
+        return (begin + passed).astype(np.int32), (self.first + source).astype(np.int32)
 
 
 class RecordedTrains:

@@ -62,10 +62,10 @@ def make_exchange(ranks: Ranks, n_populations: int, most_spikes: int) -> Exchang
     n_populations : int
         Populations and input trains.
     most_spikes : int
-        Most spikes that this rank can have in one step.
+        Most spikes that any rank can have in one step.
     """
     header = 1 + n_populations
-    longest = header + ranks.maximum(most_spikes)
+    longest = header + most_spikes
     link = make_link(ranks, longest)
     first_round = longest if link.board.size else min(longest, header + FIRST_ROUND_WORDS)
     outbox = np.zeros(longest, np.int32)

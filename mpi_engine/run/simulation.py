@@ -18,7 +18,7 @@ from mpi_engine.dynamics.plasticity import (
     make_presynaptic_trace,
     straighten,
 )
-from mpi_engine.dynamics.stimulus import make_trains
+from mpi_engine.dynamics.stimulus import WINDOW_STEPS, make_trains
 from mpi_engine.dynamics.stopwatch import Stopwatch
 from mpi_engine.dynamics.synapses import AnyProjection, PlasticProjection, make_projection
 from mpi_engine.dynamics.weights import normalise, sum_weights
@@ -34,6 +34,9 @@ from mpi_engine.run.recording import NeuronRecorder, SpikeRecorder
 from mpi_engine.run.state import Common, Read, Synapses
 from mpi_engine.run.stepping import Stepping, require_compilable, require_same_build
 from mpi_engine.run.weights import WeightRecorder
+
+_AHEAD_STEPS = 4 * WINDOW_STEPS
+"""Input spikes are made for so many steps at a time: all ranks leave the compiled loop for it, and caches cool."""
 
 
 def load_construction(experiment: Experiment, ranks: Ranks) -> None:
@@ -120,8 +123,9 @@ class Simulation(Stepping):
         self.most_spikes = np.array(list(e.sizes.values()), np.int64)
 
     def _build_exchange(self) -> None:
-        self._local_neurons = sum(self.partition.count(name, self.ranks.rank) for name in self.experiment.populations)
-        self.exchange: Exchange = make_exchange(self.ranks, len(self.plan.spiking), self._local_neurons)
+        local_neurons = sum(self.partition.count(name, self.ranks.rank) for name in self.experiment.populations)
+        self._most_neurons = self.ranks.maximum(local_neurons)
+        self.exchange: Exchange = make_exchange(self.ranks, len(self.plan.spiking), self._most_neurons)
 
     @property
     def n_synapses(self) -> int:
@@ -374,18 +378,18 @@ class Simulation(Stepping):
         if not self.trains:
             return int(np.iinfo(np.int64).max)
         if any(trains.filled_until < step for trains in self.trains.values()):
-            most = np.array([trains.fill_until(step) for trains in self.trains.values()], np.int64)
+            ahead = max(step, min(step + _AHEAD_STEPS - 1, self.experiment.n_steps))
+            most = np.array([trains.fill_until(ahead) for trains in self.trains.values()], np.int64)
             self.most_spikes[-most.size :] = self.ranks.sum(most)
             self.spikes.make_room(dict(zip(self.plan.spiking, self.most_spikes.tolist(), strict=True)))
-            self._enlarge_exchange(self._local_neurons + int(most.sum()))
+            self._enlarge_exchange(self._most_neurons + int(self.most_spikes[-most.size :].sum()))
         return min(trains.filled_until for trains in self.trains.values())
 
     def _enlarge_exchange(self, most: int) -> None:
-        """Collective. Let the exchange hold so many spikes of this rank, keeping what it received last."""
-        needed = self.ranks.maximum(most)
-        if needed <= self.exchange.outbox.size - 1 - len(self.plan.spiking):
+        """Collective. Let the exchange hold so many spikes of a rank, keeping what it received last."""
+        if most <= self.exchange.outbox.size - 1 - len(self.plan.spiking):
             return
-        old, new = self.exchange, make_exchange(self.ranks, len(self.plan.spiking), 2 * needed)
+        old, new = self.exchange, make_exchange(self.ranks, len(self.plan.spiking), 2 * most)
         new.offsets[:] = old.offsets
         new.fired[: old.offsets[-1]] = old.fired[: old.offsets[-1]]
         self.exchange = new._replace(status=old.status)     # the watcher may be setting it
