@@ -137,6 +137,7 @@ class Drive:
         self._first, self._last = partition.span(name, rank)
         mine = [current for current in experiment.currents.values() if self._is_mine(current)]
         self._constant = [(self._span(c), self._neurons(c), c.amplitude_mv_per_ms) for c in mine if c.is_constant]
+        self._acting: list[bool] | None = None
         self._waveforms = [current for current in mine if not current.is_constant]
         self._noises = {name: noise for name, noise in experiment.noises.items() if self._is_mine(noise)}
         steady = not (self._waveforms or self._noises)
@@ -155,11 +156,13 @@ class Drive:
 
     def prepare(self, step: int) -> None:
         """Get ready for the steps after a given one, up to the next event."""
-        constant = self.currents.constant
-        constant[:] = 0
-        for (start, stop), neurons, amplitude in self._constant:
-            if start <= step < stop:
-                constant[neurons] += constant.dtype.type(amplitude)
+        acting = [start <= step < stop for (start, stop), *_ in self._constant]
+        if acting != self._acting:
+            self._acting, constant = acting, self.currents.constant
+            constant[:] = 0
+            for (_, neurons, amplitude), acts in zip(self._constant, acting, strict=True):
+                if acts:
+                    constant[neurons] += constant.dtype.type(amplitude)
         window = self.currents.waveforms
         before = step // WINDOW_STEPS * WINDOW_STEPS
         if self._waveforms and window.before[0] != before:

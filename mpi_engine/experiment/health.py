@@ -17,7 +17,7 @@ class Health(Part):
     Parameters
     ----------
     interval_ms : float
-        Time between checks of state variables, rates and memory [ms].
+        Time between checks of state variables, rates and memory [ms]; a shorter run is checked at its end.
     weights_interval_ms : float
         Time between checks of plastic weights [ms]; a multiple of `interval_ms`. They are checked at checkpoints too.
     max_rate_hz, min_rate_hz : float
@@ -29,7 +29,7 @@ class Health(Part):
         Memory that a rank may use [GB].
     """
 
-    interval_ms: Milliseconds = 100.0
+    interval_ms: Milliseconds = 500.0
     weights_interval_ms: Milliseconds = 10_000.0
     max_rate_hz: Positive = 500.0
     min_rate_hz: Positive | None = None

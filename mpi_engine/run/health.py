@@ -70,7 +70,7 @@ class Health:
         self._simulation = simulation
         self._experiment = simulation.experiment
         limits = self._experiment.health
-        self._interval = self._experiment.steps(limits.interval_ms)
+        self._interval = min(self._experiment.steps(limits.interval_ms), self._experiment.n_steps)
         self._weights_interval = self._experiment.steps(limits.weights_interval_ms)
         self._before = simulation.progress.copy()
         simulation.state.append(Common.of("/health/progress", self._before, simulation.ranks))
@@ -103,11 +103,10 @@ class Health:
         step = self._simulation.step
         if step == 0 or step % self._interval:
             return
-        self._agree(self._find_in_state())
+        self._agree(self._find_in_state() or self._find_in_memory())
         self._check_rates(step)
         if step % self._weights_interval == 0:
             self._agree(self._find_in_weights())
-        self._agree(self._find_in_memory())
         self._before[:] = self._simulation.progress
 
     def check_all(self) -> None:
@@ -130,7 +129,7 @@ class Health:
     def _find_in_state(self) -> Finding | None:
         for order, variable in enumerate(self._simulation.state):
             watched = not isinstance(variable, Synapses) and not variable.path.startswith(DERIVED)
-            if watched and np.issubdtype(variable.values.dtype, np.floating):
+            if watched and variable.values.dtype.kind == "f":
                 finite = np.isfinite(variable.values)
                 if not finite.all():
                     row, *column = np.argwhere(~finite)[0].tolist()
@@ -181,4 +180,4 @@ class Health:
             return None
         rank = self._simulation.ranks.rank
         words = f"the memory of rank {rank} is {used_gb:.3f} GB, above health.max_memory_gb = {limit_gb:g}"
-        return Finding(0, (rank,), used_gb, f"{words}; take more ranks, or raise it")
+        return Finding(len(self._simulation.state), (rank,), used_gb, f"{words}; take more ranks, or raise it")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -170,7 +171,7 @@ class NeuronRecorder:
         for record in self.traces.values():
             interval, first_sample = record.interval.tolist()
             limits.append((first_sample + record.values.shape[0]) * interval)
-        return min(limits, default=int(np.iinfo(np.int64).max))
+        return min(limits, default=sys.maxsize)
 
     def next_event(self, step: int) -> int | None:
         """Step, after a given one, at which `note` must be called; None if never."""

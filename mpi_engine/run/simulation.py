@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -376,7 +377,7 @@ class Simulation(Stepping):
     def _fill_trains(self, step: int) -> int:
         """Collective. Make input spikes up to a step at least; return the last step for which they are made."""
         if not self.trains:
-            return int(np.iinfo(np.int64).max)
+            return sys.maxsize
         if any(trains.filled_until < step for trains in self.trains.values()):
             ahead = max(step, min(step + _AHEAD_STEPS - 1, self.experiment.n_steps))
             most = np.array([trains.fill_until(ahead) for trains in self.trains.values()], np.int64)

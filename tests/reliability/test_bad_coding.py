@@ -96,7 +96,7 @@ BAD: dict[str, tuple[Table, tuple[str, ...]]] = {
         {"recording": {"state": {"interval_ms": 1e-12}}}, ("recording.state.interval_ms", "run.dt_ms")
     ),
     "weights looked at off the checks": (
-        {"health": {"weights_interval_ms": 0.01}}, ("health.weights_interval_ms = 0.01", "health.interval_ms = 100")
+        {"health": {"weights_interval_ms": 0.01}}, ("health.weights_interval_ms = 0.01", "health.interval_ms = 500")
     ),
     "a sample off the step": (
         {"recording": {"state": {"interval_ms": 0.25}}}, ("recording.state.interval_ms", "run.dt_ms")
