@@ -17,7 +17,7 @@ class Health(Part):
     Parameters
     ----------
     interval_ms : float
-        Time between checks of state variables, rates and memory [ms]; a shorter run is checked at its end.
+        Time between checks of state variables, rates and memory [ms]; a shorter run's state and memory at its end.
     weights_interval_ms : float
         Time between checks of plastic weights [ms]; a multiple of `interval_ms`. They are checked at checkpoints too.
     max_rate_hz, min_rate_hz : float

@@ -139,7 +139,7 @@ class RunDirectory:
             raise DirectoryError(f"run directory = {self.path}: is held by {holder}; wait for its end, or stop it")
         guard = self.path / _TAKEOVER
         with suppress(OSError):
-            if age_s(guard) > _SILENT_S:
+            if _SILENT_S < age_s(guard) < float("inf"):
                 guard.unlink()      # of a job that died while it took over
         try:
             guard.open("x").close()

@@ -141,9 +141,10 @@ class Health:
 
     def _check_rates(self, step: int) -> None:
         """Compare each population's spikes since the last check, which every rank knows, with the limits."""
-        limits, window_s = self._experiment.health, self._interval * self._experiment.run.dt_ms * 1e-3
-        if step - self._before[0] != self._interval:
+        limits = self._experiment.health
+        if step - self._before[0] != self._experiment.steps(limits.interval_ms):     # too short to tell
             return
+        window_s = limits.interval_ms * 1e-3
         spikes = self._simulation.progress[1:] - self._before[1:]
         for (name, size), count in zip(self._experiment.neuron_counts.items(), spikes.tolist(), strict=False):
             rate_hz = count / (size * window_s)
