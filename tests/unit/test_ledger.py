@@ -114,29 +114,28 @@ def test_on_a_full_disk_nobody_waits_for_the_run(tmp_path: Path) -> None:
     assert ledger.claim("a", after=entry.attempt) is not None
 
 
-@pytest.mark.parametrize(("silent_s", "state"), [(SILENT_S / 4, State.RUNNING), (SILENT_S * 1.5, State.STOPPED)])
-def test_other_hosts_give_signs_of_life(tmp_path: Path, silent_s: float, state: State) -> None:
-    ledger = Ledger(tmp_path)
-    assert ledger.claim("a", after=0) is not None
-    path = tmp_path / "ledger" / "a.1.json"
+def _claim_elsewhere(directory: Path) -> Path:
+    """Claim a run as if on another host; return the attempt's file."""
+    assert Ledger(directory).claim("a", after=0) is not None
+    path = directory / "ledger" / "a.1.json"
     record = json.loads(path.read_text())
     record["holder"]["host"] = "another"
     path.write_text(json.dumps(record))
+    return path
+
+
+@pytest.mark.parametrize(("silent_s", "state"), [(SILENT_S / 4, State.RUNNING), (SILENT_S * 1.5, State.STOPPED)])
+def test_other_hosts_give_signs_of_life(tmp_path: Path, silent_s: float, state: State) -> None:
+    path = _claim_elsewhere(tmp_path)
     os.utime(path, (time.time() - silent_s, time.time() - silent_s))
-    assert ledger.read("a").state == state
+    assert Ledger(tmp_path).read("a").state == state
 
 
 def test_the_clock_of_another_host_may_be_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files are stamped by the file server, and one that is read on a host an hour ahead is not an hour old."""
-    ledger = Ledger(tmp_path)
-    assert ledger.claim("a", after=0) is not None
-    path = tmp_path / "ledger" / "a.1.json"
-    record = json.loads(path.read_text())
-    record["holder"]["host"] = "another"
-    path.write_text(json.dumps(record))
-    now = time.time()
+    path, now = _claim_elsewhere(tmp_path), time.time()
     monkeypatch.setattr(time, "time", lambda: now + 3600)
-    assert ledger.read("a").state == State.RUNNING
+    assert Ledger(tmp_path).read("a").state == State.RUNNING
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
