@@ -32,20 +32,26 @@ float64_of_bits = _bitcast(types.float64, ir.DoubleType())
 bits_of_float64 = _bitcast(types.int64, ir.IntType(64))
 
 
+@intrinsic
+def _fma(_context: Any, x: Any, y: Any, z: Any) -> Any:
+    """Product and sum, rounded once: half the time of two, and the same bits with and without an instruction for it."""
+    return x(x, y, z), lambda _, builder, __, args: builder.fma(*args)
+
+
 @part
 def _exp32(x: Real) -> Real:
     x = min(max(x, _f(-87.0)), _f(88.0))
     # x = n ln 2 + r; adding 1.5 * 2^23 rounds to the integer n and leaves it in the low bits
-    shifted = x * _f(1.44269504) + _f(12582912.0)
+    shifted = _fma(x, _f(1.44269504), _f(12582912.0))
     n = shifted - _f(12582912.0)
-    r = (x - n * _f(0.693359375)) - n * _f(-2.12194440e-4)
+    r = _fma(n, _f(2.12194440e-4), _fma(n, _f(-0.693359375), x))
     y = _f(1.9875691500e-4)
-    y = y * r + _f(1.3981999507e-3)
-    y = y * r + _f(8.3334519073e-3)
-    y = y * r + _f(4.1665795894e-2)
-    y = y * r + _f(1.6666665459e-1)
-    y = y * r + _f(5.0000001201e-1)
-    y = (y * r) * r + r + _f(1.0)
+    y = _fma(y, r, _f(1.3981999507e-3))
+    y = _fma(y, r, _f(8.3334519073e-3))
+    y = _fma(y, r, _f(4.1665795894e-2))
+    y = _fma(y, r, _f(1.6666665459e-1))
+    y = _fma(y, r, _f(5.0000001201e-1))
+    y = _fma(y * r, r, r) + _f(1.0)
     return y * _float32_of_bits(np.int32((_bits_of_float32(shifted) + 127) << 23))
 
 
