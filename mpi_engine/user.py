@@ -250,7 +250,7 @@ def arguments_of(function: Function) -> list[str]:
 
 def try_neuron(model: NeuronModel, filename: str, parameters: Mapping[str, float], state: Mapping[str, float]) -> None:
     """Call a neuron's functions once at its reset, and raise UserError unless they return finite numbers."""
-    _require_names(model, filename, model.state, ("V", "V_free", "I", "p", "waiting"))
+    _require_names(model, filename, model.state, ("V", "V_free", "I", "p", "held_until"))
     _require(model.threshold in parameters, model.function, filename, f"threshold {model.threshold!r} is no parameter")
     for variable, rate in model.decay.items():
         _require(rate in parameters and variable in ("V", *state), model.function, filename,

@@ -25,16 +25,18 @@ def state_of(simulation: Simulation) -> dict[str, NDArray[Any]]:
     """
     e, state = simulation.experiment, {}
     for name, population in simulation.populations.items():
-        variables = {"V": population.V, "V_free": population.V_free, "waiting": population.waiting}
+        waiting = np.maximum(population.held_until - simulation.step, 0)
+        variables = {"V": population.V, "V_free": population.V_free, "waiting": waiting}
         variables |= dict(zip(model_of(e, name).state, population.state, strict=True))
         state |= {f"{variable}/{name}": values.copy() for variable, values in variables.items() if values.size}
         for k, kind in enumerate(e.synapses_of(name)):
             current = population.currents[k].copy()
             for incoming, p in e.projections.items():
-                if p.target == name and p.synapse == kind and p.source in e.populations:
-                    part = simulation.projections[incoming]
+                part = simulation.projections[incoming]
+                taken_here = p.target == name and p.synapse == kind and p.source in e.populations
+                if taken_here and not np.shares_memory(part.arrivals, population.currents):
                     arrivals = part.arrivals[(simulation.step + 1) % part.delays[1]]
-                    current += part.gain[0] * arrivals.astype(current.dtype)
+                    current += arrivals if hasattr(part, "weights") else part.gain[0] * arrivals.astype(current.dtype)
             state[f"I/{name}/{kind}"] = current * population.decay[k]
     for drive in simulation.drives.values():
         state |= {key: xi.copy() for key, xi in drive.state().items()}
@@ -49,6 +51,7 @@ def state_of(simulation: Simulation) -> dict[str, NDArray[Any]]:
                 since = np.minimum(simulation.step + 1 - pre.last, pre.decay.size - 1)
                 values = pre.after * pre.decay[since]
             else:
-                values = simulation.post[simulation.plan.learning.postsynaptic[which]].value.copy()
+                post = simulation.post[simulation.plan.learning.postsynaptic[which]]
+                values = post.value * post.value.dtype.type(post.unit[0])
             state[f"{trace}/{name}/{rule}"] = values
     return state

@@ -17,6 +17,7 @@ from mpi_engine.dynamics.functions import Functions
 from mpi_engine.dynamics.generated import load_module
 from mpi_engine.dynamics.learning import Learning
 from mpi_engine.dynamics.membrane import Membrane
+from mpi_engine.dynamics.synapses import awaited
 from mpi_engine.experiment import Experiment
 from mpi_engine.network.adjacency import is_dense
 
@@ -35,8 +36,8 @@ from mpi_engine.dynamics.delivery import add_arrivals, count_arrivals, count_den
 from mpi_engine.dynamics.integrators import exponential_euler, forward_euler
 from mpi_engine.dynamics.neurons import announce, find_spikes
 from mpi_engine.dynamics.plasticity import (
-    drifted, fades, last_event, remember, remember_trace, row_of, trace_at, trace_of, update_postsynaptic,
-    update_presynaptic,
+    drifted, fades, last_event, remember, remember_trace, row_of, trace_at, trace_of, traces_of,
+    update_postsynaptic, update_presynaptic,
 )
 from mpi_engine.dynamics.recorders import count_spikes, has_room, keep_spikes, observe, trace
 from mpi_engine.dynamics.stimulus import announce_train
@@ -158,7 +159,7 @@ def _step(plan: Plan) -> list[Line]:
     step += [("stimulus", f"inject(currents_{name}, neurons_{name}, n)") for name in plan.unsteady]
     step += [("integrate", "# 2 integrate")]
     for name in e.populations:
-        incoming = [f"synapses_{projection}" for projection, p in e.projections.items() if p.target == name]
+        incoming = [f"synapses_{projection}" for projection in awaited(e, name)]
         step += [("integrate", f"integrate_{name}({', '.join(['n', f'neurons_{name}', *incoming])})")]
     step += [("record", f"observe(observations_{name}, neurons_{name}, clock, n)") for name in e.populations]
     step += [("record", f"trace(traces_{name}, neurons_{e.members(name)[0]}, n)") for name in e.recording.traces]
@@ -180,7 +181,7 @@ def _step(plan: Plan) -> list[Line]:
              for trace, k in plan.learning.postsynaptic.items()]
     step += [("record", "# 6 record and reset")]
     for name in e.populations:
-        step += [*_record_spikes(plan, name), ("record", f"reset_all_{name}(neurons_{name})")]
+        step += [*_record_spikes(plan, name), ("record", f"reset_all_{name}(n, neurons_{name})")]
     return step
 
 

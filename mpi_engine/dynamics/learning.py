@@ -82,7 +82,8 @@ class Learning:
         lines: list[str] = []
         for number, rule in enumerate(self.rules(projection)):
             lines += parameter_class(f"p{p}_{number}", list(rule_parameters(self.e, projection, rule, 0)))
-        of_source = ", ".join(f"trace_of({name}, source)" if name.startswith("pre_") else name for name in names)
+        look_up = {"pre": "trace_of({}, source)", "post": "traces_of({})"}
+        of_source = ", ".join(look_up.get(name.split("_")[0], "{}").format(name) for name in names)
         history = f"history_{self.e.projections[projection].target}"
         # no name here begins another: projections X and post_X may both learn
         functions_of = {
@@ -119,7 +120,8 @@ class Learning:
                 if name.endswith("_pre"):
                     known[name] = f"trace_at(pre_{self.presynaptic[trace]}, n)"
                 elif side == "pre":
-                    known[name] = f"post_{self.postsynaptic[trace]}.value[target]"
+                    post = f"post_{self.postsynaptic[trace]}"
+                    known[name] = f"{post}.value[target] * {post}.unit"
                 elif trace in self.sampled[target]:
                     row = f"row_of(history_{target}, target, depth)"
                     known[name] = f"history_{target}.samples[{self.sampled[target].index(trace)}, {row}, target]"

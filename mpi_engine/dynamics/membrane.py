@@ -8,6 +8,7 @@ import numpy as np
 
 from mpi_engine.dynamics.functions import Functions, call, parameter_class
 from mpi_engine.dynamics.neurons import Model, model_of, parameters_of
+from mpi_engine.dynamics.synapses import awaited
 from mpi_engine.experiment import Experiment, UserSynapse
 from mpi_engine.user import SynapseModel, load
 
@@ -28,7 +29,7 @@ class Membrane:
     def __init__(self, experiment: Experiment, population: str, functions: Functions) -> None:
         self.e, self.population = experiment, population
         self.kinds = experiment.synapses_of(population)
-        self.incoming = [name for name, p in experiment.projections.items() if p.target == population]
+        self.incoming = awaited(experiment, population)
         self.neuron = experiment.populations[population].neuron
         self.model: Model = model_of(experiment, population)
         self.parameters = parameters_of(experiment, population)
@@ -69,10 +70,15 @@ class Membrane:
         """Whether a parameter differs between neurons."""
         return any(isinstance(value, np.ndarray) for value in self.parameters.values())
 
+    @property
+    def is_refractory(self) -> bool:
+        """Whether V is held for a while after a spike."""
+        return self.e.neurons[self.neuron].refractory_ms > 0
+
     def _integrate(self) -> list[str]:
         e, name = self.e, self.population
         state = {kind: e.variable_of(kind) for kind in self.kinds}
-        lines = ["V, drive, above, waiting = neurons.V, neurons.drive, neurons.above, neurons.waiting"]
+        lines = ["V, drive, above = neurons.V, neurons.drive, neurons.above"]
         lines += ["real = V.dtype.type"]
         lines += [f"s_{variable} = neurons.state[{k}]" for k, variable in enumerate(self.model.state)]
         lines += [f"{s}, decay_{kind} = neurons.currents[{k}], neurons.decay[{k}]"
@@ -81,6 +87,7 @@ class Membrane:
         lines += [f"n_{p}, gain_{p} = synapses_{p}.arrivals[slot(synapses_{p}, n)], synapses_{p}.gain[0]"
                   for p in self.incoming]
         lines += ["free = neurons.V_free"] if e.has_shadow_voltage else []
+        lines += ["held_until, now = neurons.held_until, np.int32(n)"] if self.is_refractory else []
         lines += self._constants()
         row, constant = 0, len(self.parameters) + 1
         for kind, (declared, _) in self.own.items():
@@ -107,14 +114,20 @@ class Membrane:
         if kind in self.own:
             declared, alias = self.own[kind]
             known = {variable: f"s_{kind}_{variable}[i]" for variable in declared.state}
-            arrived = " + ".join(map(_arrived, [*recurrent, *external]))
+            arrived = " + ".join(map(self._arrived, [*recurrent, *external]))
             values = ", ".join([*known.values(), f"{s}[i]"])
             known |= {"arrived": arrived, "V": "V[i]", "dt": "dt", "p": f"p_{kind}"}
             return [f"{values} = {call(declared.function, alias, known)}"]
         # a recurrent spike arrives before the decay at the end of its own step, an input spike at the start of a step
-        before = " + ".join([f"{s}[i]", *map(_arrived, recurrent)])
+        before = " + ".join([f"{s}[i]", *map(self._arrived, recurrent)])
         decayed = f"({before}) * decay_{kind}" if recurrent else f"{before} * decay_{kind}"
-        return [f"{s}[i] = {' + '.join([decayed, *map(_arrived, external)])}"]
+        return [f"{s}[i] = {' + '.join([decayed, *map(self._arrived, external)])}"]
+
+    def _arrived(self, projection: str) -> str:
+        if not self.e.projections[projection].has_one_weight:
+            return f"n_{projection}[i]"
+        # a count becomes a number of the state's format first: times a float32, numba would make it a float64
+        return f"gain_{projection} * real(n_{projection}[i])"
 
     def _membrane(self, state: dict[str, str]) -> list[str]:
         """Write one step of the membrane potential and of the model's state variables."""
@@ -131,8 +144,8 @@ class Membrane:
             rate = [f"p.{model.decay[variable]}"] if variable in model.decay else []
             rate += self._conductances if variable == "V" else []
             lines += [f"{'v' if variable == 'V' else f'{array}[i]'} = {self._after(f'{array}[i]', slope, rate)}"]
-        if e.neurons[self.neuron].refractory_ms:
-            lines += ["v = V[i] if waiting[i] > 0 else v", "waiting[i] = max(waiting[i] - 1, 0)"]
+        if self.is_refractory:
+            lines += ["v = V[i] if now <= held_until[i] else v"]
         return [*lines, f"above[i] = v >= p.{model.threshold}", f"V[i] = min(v, p.{model.threshold})"]
 
     @property
@@ -158,15 +171,10 @@ class Membrane:
         values = ", ".join(known[variable] for variable in ("V", *state))
         loop = ["i = neurons.fired[k]", *([self._p("i")] if self.is_varied else [])]
         loop += [f"{values} = {call(self.model.reset, self.reset, known)}"]
-        if self.e.neurons[self.neuron].refractory_ms:
-            loop += ["neurons.waiting[i] = neurons.refractory[0]"]
-        return ["@part", f"def reset_all_{self.population}(neurons):", *_indent(lines),
+        if self.is_refractory:
+            loop += ["neurons.held_until[i] = n + neurons.refractory[0]"]
+        return ["@part", f"def reset_all_{self.population}(n, neurons):", *_indent(lines),
                 "    for k in range(neurons.n_fired[0]):", *_indent(_indent(loop))]
-
-
-def _arrived(projection: str) -> str:
-    # a count becomes a number of the state's format first: times a float32, numba would make it a float64
-    return f"gain_{projection} * real(n_{projection}[i])"
 
 
 def _indent(lines: list[str]) -> list[str]:

@@ -40,8 +40,8 @@ class Population(NamedTuple):
         Shadow membrane potential without spikes, with the same input and leak [mV]; empty where it is not recorded.
     state : ndarray, shape (n_state_variables, n)
         The model's state variables beside V.
-    waiting : ndarray of int16, shape (n,)
-        Steps of refractoriness left; empty for neurons without.
+    held_until : ndarray of int32, shape (n,)
+        Last step of refractoriness; empty for neurons without.
     currents : ndarray, shape (n_synapse_kinds, n)
         Synaptic currents [mV/ms] and conductances [1/ms].
     synaptic : ndarray, shape (n_synaptic_variables, n)
@@ -60,7 +60,7 @@ class Population(NamedTuple):
         How many.
     first : ndarray of int32, shape (1,)
         Id of the first neuron within the population.
-    refractory : ndarray of int16, shape (1,)
+    refractory : ndarray of int32, shape (1,)
         Steps of refractoriness after a spike.
     parameters : ndarray, shape (n_parameters,)
         Those of the neuron model (NaN where they differ between neurons), the time step [ms], and those of the user's
@@ -74,7 +74,7 @@ class Population(NamedTuple):
     V: NDArray[np.float32]
     V_free: NDArray[np.float32]
     state: NDArray[np.float32]
-    waiting: NDArray[np.int16]
+    held_until: NDArray[np.int32]
     currents: NDArray[np.float32]
     synaptic: NDArray[np.float32]
     reversal: NDArray[np.float32]
@@ -84,7 +84,7 @@ class Population(NamedTuple):
     fired: NDArray[np.int32]
     n_fired: NDArray[np.int64]
     first: NDArray[np.int32]
-    refractory: NDArray[np.int16]
+    refractory: NDArray[np.int32]
     parameters: NDArray[np.float32]
     varied: NDArray[np.float32]
     leak: NDArray[np.float32]
@@ -214,7 +214,7 @@ def make_population(experiment: Experiment, name: str, partition: Partition, ran
         V=V,
         V_free=V.copy() if experiment.has_shadow_voltage else np.empty(0, dtype),
         state=np.array(state, dtype).reshape(len(state), n),
-        waiting=np.zeros(n if refractory else 0, np.int16),
+        held_until=np.zeros(n if refractory else 0, np.int32),
         currents=np.zeros((len(kinds), n), dtype),
         synaptic=np.zeros((sum(len(kind.declaration.state) for kind in own_kinds), n), dtype),
         reversal=np.array([getattr(kind, "reversal_mv", np.nan) for kind in kinds], dtype),
@@ -225,7 +225,7 @@ def make_population(experiment: Experiment, name: str, partition: Partition, ran
         fired=np.zeros(n, np.int32),
         n_fired=np.zeros(1, np.int64),
         first=np.array([first], np.int32),
-        refractory=np.array([refractory], np.int16),
+        refractory=np.array([refractory], np.int32),
         parameters=np.array([*constants, experiment.run.dt_ms, *of_synapses], dtype),
         varied=np.array(varied, dtype).reshape(len(varied), n),
         leak=np.full(n, named["leak"] if "leak" in named and not isinstance(neuron, UserNeuron) else 0.0, dtype),

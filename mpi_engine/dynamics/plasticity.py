@@ -37,6 +37,9 @@ NEVER = -(2**30)
 _TABLE_TIME_CONSTANTS = 30
 """Beyond so many time constants a trace is zero."""
 
+_SMALLEST_UNIT = 2.0**-20
+"""When a unit of traces has become as small, the traces are counted in a new one."""
+
 
 class PresynapticTrace(NamedTuple):
     """Traces of all sources of a projection, the same on every rank.
@@ -70,21 +73,33 @@ class SourceTrace(NamedTuple):
 
 
 class PostsynapticTrace(NamedTuple):
-    """Traces of a rank's targets, kept up to date every step.
+    """Traces of a rank's targets, as the next step sees them.
+
+    They all decay alike, so that only their unit need do so in a step, and no array is touched.
 
     Parameters
     ----------
     value : ndarray, shape (n,)
-        The traces as the next step sees them.
-    decay : ndarray, shape (1,)
+        The traces, in `unit`.
+    unit : ndarray of float64, shape (1,)
+        What a value of one is worth now.
+    decay : ndarray of float64, shape (1,)
         Factor of decay in a step.
     keep : ndarray, shape (1,)
         As in `PresynapticTrace`.
     """
 
     value: NDArray[np.float32]
-    decay: NDArray[np.float32]
+    unit: NDArray[np.float64]
+    decay: NDArray[np.float64]
     keep: NDArray[np.float32]
+
+
+class TargetTraces(NamedTuple):
+    """Postsynaptic traces in this step: `value` times `unit`; see `PostsynapticTrace`."""
+
+    value: NDArray[np.float32]
+    unit: Real
 
 
 class History(NamedTuple):
@@ -128,8 +143,8 @@ def make_presynaptic_trace(experiment: Experiment, trace: Trace) -> PresynapticT
 def make_postsynaptic_trace(experiment: Experiment, n: int, trace: Trace) -> PostsynapticTrace:
     """Make the traces of n targets, at zero."""
     dtype = np.dtype(experiment.run.state_dtype)
-    decay = np.array([decay_factor(experiment, trace.tau_ms)], dtype)
-    return PostsynapticTrace(np.zeros(n, dtype), decay, _keep(trace, dtype))
+    decay = np.array([decay_factor(experiment, trace.tau_ms)])
+    return PostsynapticTrace(np.zeros(n, dtype), np.ones(1), decay, _keep(trace, dtype))
 
 
 def _keep(trace: Trace, dtype: np.dtype[Any]) -> NDArray[np.float32]:
@@ -243,6 +258,12 @@ def trace_at(trace: SourceTrace, step: int) -> Real:
 
 
 @part
+def traces_of(trace: PostsynapticTrace) -> TargetTraces:
+    """Look up the traces of all targets."""
+    return TargetTraces(trace.value, trace.value.dtype.type(trace.unit[0]))
+
+
+@part
 def fades(trace: SourceTrace) -> int:
     """First step from which on the presynaptic trace is zero."""
     return trace.last + trace.decay.size - 1
@@ -263,11 +284,15 @@ def update_presynaptic(trace: PresynapticTrace, x: Exchange, index: int, n: int)
 @part
 def update_postsynaptic(trace: PostsynapticTrace, population: Population) -> None:
     """Let the traces of the targets that fired jump by one, then all decay."""
-    value, keep, one, decay = trace.value, trace.keep[0], trace.decay.dtype.type(1), trace.decay[0]
+    value, unit, keep, real = trace.value, trace.unit, trace.keep[0], trace.value.dtype.type
+    one = real(1 / unit[0])
     for k in range(population.n_fired[0]):
         value[population.fired[k]] = keep * value[population.fired[k]] + one
-    for i in range(value.size):
-        value[i] *= decay
+    unit[0] *= trace.decay[0]
+    if unit[0] < _SMALLEST_UNIT:
+        factor, unit[0] = real(unit[0]), 1.0
+        for i in range(value.size):
+            value[i] *= factor
 
 
 @part
@@ -292,9 +317,10 @@ def remember(history: History, population: Population, n: int) -> None:
 @part
 def remember_trace(history: History, sample: int, trace: PostsynapticTrace, population: Population) -> None:
     """Note the trace that the spikes of this step see, before these are noted themselves."""
+    now = traces_of(trace)
     for k in range(population.n_fired[0]):
         i = population.fired[k]
-        _push(history.samples[sample], i, row_of(history, i, DEPTH - 1), trace.value[i])
+        _push(history.samples[sample], i, row_of(history, i, DEPTH - 1), now.value[i] * now.unit)
 
 
 @part

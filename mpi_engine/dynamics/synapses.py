@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.dynamics.learning import Learning
+from mpi_engine.dynamics.neurons import Population
 from mpi_engine.dynamics.plasticity import DEPTH
 from mpi_engine.experiment import Experiment, UserSynapse, highest
 from mpi_engine.network.adjacency import Adjacency, is_dense
@@ -74,7 +75,8 @@ class WeightedProjection(NamedTuple):
     weights : ndarray, shape (n_synapses,)
         Weights as they act [mV, or 1 for a conductance].
     arrivals : ndarray, shape (n_slots, n)
-        Sum of the weights of the spikes under way, each target's in the order of steps and sources.
+        Sum of the currents [mV/ms], or conductances [1/ms], of the spikes under way, each target's in the order of
+        steps and sources; the targets' current or conductance itself if `arrives_at_once`.
     delays, steps
         As in `StaticProjection`.
     gain : ndarray, shape (1,)
@@ -98,10 +100,10 @@ class Room(NamedTuple):
         Places within the piece of synapses whose targets have spiked since: more than 0, 1, 2, ... times.
     n_listed : ndarray of int64, shape (DEPTH,)
         How many of each.
-    steps : ndarray of int32, shape (longest,)
-        When the targets of those in one list had the spike for which they are listed.
+    steps : ndarray of int32, shape (DEPTH, longest)
+        When their targets had the spike for which they are listed.
     weights : ndarray, shape (longest,)
-        Their weights.
+        The weights of one list.
     seen : ndarray, shape (n_seen, longest)
         What rules see of each synapse at an event.
     """
@@ -122,8 +124,8 @@ class PlasticProjection(NamedTuple):
         As in `StaticProjection`.
     weights : ndarray, shape (n_synapses,)
         Weights as they act [mV], up to date with the postsynaptic spikes before `visited`.
-    arrivals : ndarray, shape (n_slots, n)
-        Sum of the weights of the spikes under way [mV].
+    arrivals
+        As in `WeightedProjection`.
     delays, steps
         As in `StaticProjection`. Learning sees spikes when they happen, not when they arrive.
     gain : ndarray, shape (1,)
@@ -156,29 +158,60 @@ AnyProjection = StaticProjection | DenseProjection | WeightedProjection | Plasti
 def counts_dtype(experiment: Experiment, name: str) -> type[np.uint8] | type[np.uint16]:
     """Choose the format in which arrivals of a projection with one weight are counted.
 
-    A byte will do where all that is counted in a step is taken by the next, and is simply added to a current or
-    conductance: what would be too much for it can be taken at once.
+    A byte will do where the next step takes all and adds it: what would be too much for it can be taken at once.
     """
+    return np.uint8 if is_dense(experiment, name) and _next_step_adds(experiment, name) else np.uint16
+
+
+def arrives_at_once(experiment: Experiment, name: str) -> bool:
+    """Whether spikes are added to a current or conductance when they are delivered, not when they are taken."""
+    return not experiment.projections[name].has_one_weight and _next_step_adds(experiment, name)
+
+
+def awaited(experiment: Experiment, population: str) -> list[str]:
+    """List the projections onto a population whose arrivals wait for the step that takes them."""
+    return [name for name, p in experiment.projections.items()
+            if p.target == population and not arrives_at_once(experiment, name)]
+
+
+def _next_step_adds(experiment: Experiment, name: str) -> bool:
+    """Whether all that is delivered in a step is taken by the next, and is simply added to a current or conductance."""
     p = experiment.projections[name]
     next_step = p.source in experiment.populations and p.delay_ms in (None, experiment.run.dt_ms)
-    is_added = not isinstance(experiment.synapses[p.synapse], UserSynapse)
-    return np.uint8 if is_dense(experiment, name) and next_step and is_added else np.uint16
+    return next_step and not isinstance(experiment.synapses[p.synapse], UserSynapse)
 
 
-def make_projection(experiment: Experiment, name: str, drawn: Connectivity) -> AnyProjection:
-    """Make a rank's part of a projection, with its initial weights."""
+def make_projection(experiment: Experiment, name: str, drawn: Connectivity, targets: Population) -> AnyProjection:
+    """Make a rank's part of a projection, with its initial weights.
+
+    Parameters
+    ----------
+    experiment : Experiment
+        The network.
+    name : str
+        The projection.
+    drawn : Connectivity
+        Who is connected.
+    targets : Population
+        The targets on this rank.
+    """
     p = experiment.projections[name]
     state = np.dtype(experiment.run.state_dtype)
     synapse = experiment.synapses[p.synapse]
     n, per_tau = drawn.in_degree.size, 1.0 if isinstance(synapse, UserSynapse) else 1 / synapse.tau_ms
     delays, steps = _delays(experiment, name, drawn)
-    if not p.rules and not p.has_drawn_weights:
+    if p.has_one_weight:
         gain = np.array([experiment.initial_weight(name) * per_tau], state)
         counts = np.zeros((delays[1], n), counts_dtype(experiment, name))
         if isinstance(drawn.layout, Adjacency):
             return DenseProjection(drawn.layout, counts, delays, gain)
         return StaticProjection(drawn.layout, counts, delays, steps, gain)
-    arrivals, gain = np.zeros((delays[1], n), state), np.array([per_tau], state)
+    gain = np.array([per_tau], state)
+    if arrives_at_once(experiment, name):
+        kind = experiment.synapses_of(p.target).index(p.synapse)
+        arrivals = targets.currents[kind : kind + 1]
+    else:
+        arrivals = np.zeros((delays[1], n), state)
     weights = _initial_weights(experiment, name, drawn)
     if not p.rules:
         return WeightedProjection(drawn.rows, weights, arrivals, delays, steps, gain)
@@ -201,7 +234,7 @@ def _room(experiment: Experiment, name: str, drawn: Connectivity) -> Room:
     return Room(
         listed=np.empty((DEPTH, longest), np.uint16),
         n_listed=np.empty(DEPTH, np.int64),
-        steps=np.empty(longest, np.int32),
+        steps=np.empty((DEPTH, longest), np.int32),
         weights=np.empty(longest, experiment.run.weight_dtype),
         seen=np.empty((Learning(experiment).n_seen(name), longest), experiment.run.state_dtype),
     )

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from mpi_engine.compiled import Real, part
 from mpi_engine.dynamics.delivery import arrive, prefetch_next
 from mpi_engine.dynamics.neurons import Population
-from mpi_engine.dynamics.plasticity import DEPTH, NEAR, History, row_of
+from mpi_engine.dynamics.plasticity import DEPTH, History, row_of
 from mpi_engine.dynamics.synapses import PlasticProjection, Room
 from mpi_engine.network.exchange import Exchange
 from mpi_engine.network.rows import piece
@@ -69,41 +69,32 @@ class Visits(NamedTuple):
 def list_fired(room: Room, history: History, targets: NDArray[np.uint16], first: np.uint64, since: int) -> int:
     """List the synapses of a piece whose targets have spiked since a step: once at least, twice at least, and so on.
 
+    With the step of the spike for which each is listed.
+
     Returns
     -------
     int
         Number of lists.
     """
-    newest, once = history.steps[0, first:], room.listed[0]
+    newest, listed, steps = history.steps[0, first:], room.listed[0], room.steps[0]
     n_listed = np.uint64(0)     # without a sign, here as below: an index that may be negative costs a test
     n_lists = 0
     for s in range(targets.size):
-        once[n_listed] = s
-        n_listed += np.uint64(newest[targets[s]] >= since)
+        step = newest[targets[s]]
+        listed[n_listed], steps[n_listed] = s, step
+        n_listed += np.uint64(step >= since)
     while n_listed > 0:
         room.n_listed[n_lists] = n_listed
-        listed, more_often = room.listed[n_lists, :n_listed], room.listed[n_lists + 1]
+        before = room.listed[n_lists, :n_listed]
         n_lists += 1
+        listed, steps = room.listed[n_lists], room.steps[n_lists]
         n_listed = np.uint64(0)
-        for s in listed:
-            more_often[n_listed] = s
+        for s in before:
             target = first + targets[s]
-            n_listed += np.uint64(history.steps[row_of(history, target, n_lists), target] >= since)
+            step = history.steps[row_of(history, target, n_lists), target]
+            listed[n_listed], steps[n_listed] = s, step
+            n_listed += np.uint64(step >= since)
     return n_lists
-
-
-@part
-def _look_up_steps(room: Room, history: History, targets: NDArray[np.uint16], first: np.uint64, depth: int) -> None:
-    """Find when the targets in a list had the spike for which they are listed."""
-    listed = room.listed[depth, : room.n_listed[depth]]
-    if depth < NEAR:
-        spikes = history.steps[depth, first:]
-        for k in range(listed.size):
-            room.steps[k] = spikes[targets[listed[k]]]
-    else:
-        for k in range(listed.size):
-            target = first + targets[listed[k]]
-            room.steps[k] = history.steps[row_of(history, target, depth), target]
 
 
 @part
@@ -129,12 +120,11 @@ def replaying(rules: Learn) -> Any:
             depth = list_fired(room, history, targets, first, since)
             while depth > 0:
                 depth -= 1
-                listed = room.listed[depth, : room.n_listed[depth]]
+                listed, steps = room.listed[depth, : room.n_listed[depth]], room.steps[depth]
                 some = room.weights[: listed.size]
-                _look_up_steps(room, history, targets, first, depth)
                 for k in range(listed.size):
                     s = listed[k]
-                    step, target = room.steps[k], first + targets[s]
+                    step, target = steps[k], first + targets[s]
                     some[k] = bring_post(weights[s], target, step, depth, here)
                     see_post(room.seen, k, target, step, depth, here)
                 for k in range(listed.size):

@@ -16,7 +16,7 @@ from mpi_engine.experiment.problems import Problem, suggest
 from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent, Projection
 
 MAX_SIZE = 2**31 - 1
-MAX_STEPS = 2**31 - 2**12     # inputs are made some thousand steps ahead
+MAX_STEPS = 2**31 - 2**16     # inputs are made, and refractoriness ends, some thousand steps ahead
 MAX_IN_DEGREE = 2**16 - 1
 MAX_DELAY_STEPS = 2**15
 MAX_REFRACTORY_STEPS = 2**15 - 1

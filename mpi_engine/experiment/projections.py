@@ -242,6 +242,11 @@ class Projection(Part):
         return isinstance(self.given_weight, Part)
 
     @property
+    def has_one_weight(self) -> bool:
+        """Whether all synapses have the same weight, for good."""
+        return not (self.rules or self.has_drawn_weights)
+
+    @property
     def parts(self) -> list[tuple[str, str, str]]:
         """Key, name and meant population of each subpopulation that it is restricted to."""
         ends = [("source_subpopulation", self.source_subpopulation, self.source)]

@@ -40,7 +40,7 @@ class Adjacency(NamedTuple):
 def is_dense(experiment: Experiment, projection: str) -> bool:
     """Whether a projection is laid out as an adjacency matrix: dense, no pair twice, and all synapses alike."""
     p = experiment.projections[projection]
-    if p.rules or p.has_drawn_weights or p.probability is None or isinstance(p.delay_ms, Distribution):
+    if not p.has_one_weight or p.probability is None or isinstance(p.delay_ms, Distribution):
         return False
     in_degree, _ = experiment.expected_in_degree(projection)
     return in_degree >= _SPARSEST * experiment.sizes[p.source]

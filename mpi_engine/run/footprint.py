@@ -13,7 +13,7 @@ import numpy as np
 from mpi_engine.dynamics.block import Plan
 from mpi_engine.dynamics.neurons import model_of, parameters_of
 from mpi_engine.dynamics.plasticity import DEPTH, Trace
-from mpi_engine.dynamics.synapses import counts_dtype
+from mpi_engine.dynamics.synapses import arrives_at_once, counts_dtype
 from mpi_engine.experiment import Distribution, Experiment, UserSynapse, highest
 from mpi_engine.network.adjacency import WORD, is_dense, words_of
 from mpi_engine.network.rows import blocks_of, starts_dtype
@@ -118,7 +118,7 @@ class Footprint:
         own = sum(len(kind.declaration.state) for kind in kinds if isinstance(kind, UserSynapse))
         variables = 1 + e.has_shadow_voltage + len(model_of(e, name).state) + len(kinds) + own
         refractory = e.neurons[e.populations[name].neuron].refractory_ms > 0
-        return variables * self._real + 2 * refractory
+        return variables * self._real + 4 * refractory
 
     def _scratch(self, name: str) -> int:
         """Bytes of what a neuron has besides: parameters, drive, and room for the step."""
@@ -133,7 +133,7 @@ class Footprint:
         if is_dense(e, name):
             return e.sizes[p.source] * words_of(n_local) * WORD / 8 + of_targets
         per_synapse = 2
-        per_synapse += self._weight if p.rules or p.has_drawn_weights else 0
+        per_synapse += 0 if p.has_one_weight else self._weight
         if isinstance(p.delay_ms, Distribution):
             per_synapse += 1 if e.steps(highest(p.delay_ms)) < 2**8 else 2
         in_degree, most = e.expected_in_degree(name)
@@ -146,14 +146,16 @@ class Footprint:
         """Bytes of the room for visits to the longest of a projection's pieces, given their mean length."""
         longest = length + 3 * sqrt(length)
         seen = self._plan.learning.n_seen(name)
-        return longest * (DEPTH * 2 + 4 + self._weight + seen * self._real)
+        return longest * (DEPTH * (2 + 4) + self._weight + seen * self._real)
 
     def _arrivals(self, name: str) -> int:
         """Bytes of the spikes under way to a target of a projection."""
         e, p = self._experiment, self._experiment.projections[name]
+        if arrives_at_once(e, name):
+            return 0
         slots = 1 if p.delay_ms is None else e.steps(highest(p.delay_ms))
         counted = np.dtype(counts_dtype(e, name)).itemsize
-        return slots * (self._real if p.rules or p.has_drawn_weights else counted)
+        return slots * (counted if p.has_one_weight else self._real)
 
     def _saved_synapses(self, name: str) -> float:
         """Bytes of a plastic projection's weights in a checkpoint; twice where they change between spikes."""

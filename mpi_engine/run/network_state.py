@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mpi_engine.dynamics.neurons import model_of
-from mpi_engine.dynamics.synapses import PlasticProjection
+from mpi_engine.dynamics.synapses import PlasticProjection, arrives_at_once
 from mpi_engine.run.state import Common, Synapses, Variable, of_neurons
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _neurons(simulation: Simulation) -> Iterator[Variable]:
         kinds = e.synapses_of(name)
         variables: dict[str, NDArray[Any]] = {"V": population.V}
         variables |= {"V_free": population.V_free} if e.has_shadow_voltage else {}
-        variables |= {"waiting": population.waiting} if population.refractory[0] else {}
+        variables |= {"held_until": population.held_until} if population.refractory[0] else {}
         variables |= dict(zip(model_of(e, name).state, population.state, strict=True))
         variables |= {e.variable_of(kind): row for kind, row in zip(kinds, population.currents, strict=True)}
         variables |= {f"synaptic_{k}": row for k, row in enumerate(population.synaptic)}
@@ -62,7 +62,8 @@ def _synapses(simulation: Simulation) -> Iterator[Variable]:
     for name, projection in simulation.projections.items():
         target, group = e.projections[name].target, f"/synapses/{name}"
         first, _ = simulation.partition.span(target, rank)
-        yield of_neurons(f"{group}/arrivals", projection.arrivals, first, e.sizes[target])
+        if not arrives_at_once(e, name):
+            yield of_neurons(f"{group}/arrivals", projection.arrivals, first, e.sizes[target])
         if isinstance(projection, PlasticProjection):
             counts = simulation.ranks.gather(projection.weights.size)
             place = (sum(counts[:rank]), sum(counts))
@@ -79,6 +80,7 @@ def _traces(simulation: Simulation) -> Iterator[Variable]:
         first, _ = simulation.partition.span(trace.population, simulation.ranks.rank)
         size = simulation.experiment.sizes[trace.population]
         yield of_neurons(f"/traces/post/{k}/value", simulation.post[k].value, first, size)
+        yield Common.of(f"/traces/post/{k}/unit", simulation.post[k].unit, simulation.ranks)
 
 
 def _histories(simulation: Simulation) -> Iterator[Variable]:

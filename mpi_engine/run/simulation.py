@@ -48,8 +48,9 @@ def load_construction(experiment: Experiment, ranks: Ranks) -> None:
     partition = Partition.even(experiment.sizes, ranks.size)
 
     def load() -> None:
-        for name in experiment.projections:
-            make_projection(experiment, name, connect_nobody(experiment, name, partition, ranks.rank))
+        for name, p in experiment.projections.items():
+            neurons = make_population(experiment, p.target, partition, ranks.rank)
+            make_projection(experiment, name, connect_nobody(experiment, name, partition, ranks.rank), neurons)
 
     ranks.one_per_node_first(load)
     ranks.barrier()     # or to wait for those who load later would be counted as building
@@ -90,7 +91,8 @@ class Simulation(Stepping):
         self.drives = {name: Drive(e, name, *place, neurons) for name, neurons in self.populations.items()}
         self.drawn = {name: connect(e, name, *place) for name in e.projections}
         self.projections: dict[str, AnyProjection] = {
-            name: make_projection(e, name, drawn) for name, drawn in self.drawn.items()
+            name: make_projection(e, name, drawn, self.populations[e.projections[name].target])
+            for name, drawn in self.drawn.items()
         }
         learning = self.plan.learning
         self.pre = [make_presynaptic_trace(e, trace) for trace in learning.presynaptic]

@@ -175,7 +175,7 @@ BAD_EXPERIMENTS = {
          "populations": {"I": {"neuron": "own"}}, "recording": {"statistics": {"shadow_voltage": True}}},
         "recording.statistics.shadow_voltage = true", "the leak of I",
     ),
-    "more steps than can be counted": ({"run": {"duration_ms": 214748364.0}}, "run.duration_ms", "above 2147479552"),
+    "more steps than can be counted": ({"run": {"duration_ms": 214748364.0}}, "run.duration_ms", "above 2147418112"),
     "bins of too much": (
         {"recording": {"rates": {"bin_ms": 1e9}, "sample_ms": 0.1}}, "recording.rates.bin_ms", "8.3e+11 samples of E",
     ),

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from mpi_engine.dynamics.neurons import make_population
 from mpi_engine.dynamics.synapses import make_projection
 from mpi_engine.experiment import Experiment, Seed, parse_experiment
 from mpi_engine.network import connectivity, distinct, drawing, rows
@@ -52,7 +53,7 @@ def dense(experiment: Experiment, cuts: list[int] | None = None, of: str = "conn
         drawn = connect(experiment, "P", partition, rank)
         source, local = drawn.ends
         target = local + first
-        synapses: Any = make_projection(experiment, "P", drawn)
+        synapses: Any = make_projection(experiment, "P", drawn, make_population(experiment, p.target, partition, rank))
         values = {"connected": 1.0, "weights": getattr(synapses, "weights", 0.0),
                   "steps": getattr(synapses, "steps", 0)}[of]
         assert drawn.in_degree.tolist() == np.bincount(local, minlength=drawn.in_degree.size).tolist()
@@ -247,6 +248,8 @@ def test_delays_follow_their_distribution() -> None:
     counts = np.bincount(steps.astype(int), minlength=31)[10:]
     assert stats.chisquare(counts, expected).pvalue > 1e-3
     longer = network(probability=0.1, delay_ms={"uniform": [0.1, 60.0]})
-    synapses = make_projection(longer, "P", connect(longer, "P", Partition.even(longer.sizes, 1), 0))
+    alone = (Partition.even(longer.sizes, 1), 0)
+    targets = make_population(longer, longer.projections["P"].target, *alone)
+    synapses = make_projection(longer, "P", connect(longer, "P", *alone), targets)
     assert synapses.steps.dtype == np.uint16
     assert (synapses.steps.min(), synapses.steps.max()) == (1, 600)

@@ -164,6 +164,6 @@ def test_a_step_is_arithmetic_in_the_format_of_the_state() -> None:
         n_spikes += int(fired.sum())
         np.testing.assert_array_equal(neurons.currents[0], current)
         np.testing.assert_array_equal(neurons.V, V)
-        np.testing.assert_array_equal(neurons.waiting, waiting)
+        np.testing.assert_array_equal(np.maximum(neurons.held_until - step, 0), waiting)
     assert n_spikes > 50
     assert current.min() > 0
