@@ -36,7 +36,7 @@ def state_of(simulation: Simulation) -> dict[str, NDArray[Any]]:
                 taken_here = p.target == name and p.synapse == kind and p.source in e.populations
                 if taken_here and not np.shares_memory(part.arrivals, population.currents):
                     arrivals = part.arrivals[(simulation.step + 1) % part.delays[1]]
-                    current += arrivals if hasattr(part, "weights") else part.gain[0] * arrivals.astype(current.dtype)
+                    current += part.gain[0] * arrivals.astype(current.dtype)
             state[f"I/{name}/{kind}"] = current * population.decay[k]
     for drive in simulation.drives.values():
         state |= {key: xi.copy() for key, xi in drive.state().items()}

@@ -139,17 +139,17 @@ def add_arrivals(projection: WeightedProjection, x: Exchange, index: int, n: int
 
 @part
 def arrive(projection: WeightedProjection | PlasticProjection, source: int, n: int) -> None:
-    """Add the currents of a row's synapses to what arrives in the steps that its spike reaches."""
-    rows, gain = projection.rows, projection.gain[0]
+    """Add what a row's synapses bring to the arrivals of the steps that its spike reaches."""
+    rows, per_weight = projection.rows, projection.per_weight[0]
     for block in range(rows.blocks[0]):
         begin, end, first = piece(rows, source, block)
         targets, weights = rows.targets[begin:end], projection.weights[begin:end]
         if projection.steps.size == 0:
             arrivals = projection.arrivals[slot(projection, n + projection.delays[0])][first:]
             for s in range(targets.size):
-                arrivals[targets[s]] += gain * weights[s]
+                arrivals[targets[s]] += per_weight * weights[s]
         else:
             now = slot(projection, n)
             for s in range(targets.size):
                 place = slot_of_synapse(projection, now, begin + s)
-                projection.arrivals[place, first + targets[s]] += gain * weights[s]
+                projection.arrivals[place, first + targets[s]] += per_weight * weights[s]

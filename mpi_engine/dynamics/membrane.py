@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import cast
 
 import numpy as np
@@ -42,12 +43,15 @@ class Membrane:
             if isinstance(synapse, UserSynapse):
                 declared = cast(SynapseModel, load(synapse.source, synapse.file, synapse.function, real))
                 self.own[kind] = (declared, functions.name(declared.function, f"synapse_{kind}"))
+        rows = itertools.count()     # no names of the user's, which could be one when put together
+        self.synaptic = {kind: {variable: f"synaptic{next(rows)}" for variable in declared.state}
+                         for kind, (declared, _) in self.own.items()}
 
     def text(self) -> str:
-        """Write the functions ``integrate_`` and ``reset_`` of the population."""
+        """Write the functions ``integrate_`` and ``reset_all_`` of the population."""
         classes = parameter_class(f"neuron_{self.population}", list(self.parameters))
-        for kind, (declared, _) in self.own.items():
-            classes += parameter_class(f"synapse_{self.population}_{kind}", list(declared.parameters))
+        for k, (declared, _) in enumerate(self.own.values()):
+            classes += parameter_class(f"synapse{k}_{self.population}", list(declared.parameters))
         return "\n".join([*classes, "", "", *self._integrate(), "", "", *self._reset(), ""])
 
     def _p(self, index: str) -> str:
@@ -89,13 +93,12 @@ class Membrane:
         lines += ["free = neurons.V_free"] if e.has_shadow_voltage else []
         lines += ["held_until, now = neurons.held_until, np.int32(n)"] if self.is_refractory else []
         lines += self._constants()
-        row, constant = 0, len(self.parameters) + 1
-        for kind, (declared, _) in self.own.items():
-            for variable in declared.state:
-                lines += [f"s_{kind}_{variable} = neurons.synaptic[{row}]"]
-                row += 1
+        arrays = itertools.chain(*(own.values() for own in self.synaptic.values()))
+        lines += [f"{array} = neurons.synaptic[{row}]" for row, array in enumerate(arrays)]
+        constant = len(self.parameters) + 1
+        for k, (kind, (declared, _)) in enumerate(self.own.items()):
             terms = ", ".join(f"c[{constant + k}]" for k in range(len(declared.parameters)))
-            lines += [f"p_{kind} = synapse_{name}_{kind}({terms})"]
+            lines += [f"p_{kind} = synapse{k}_{name}({terms})"]
             constant += len(declared.parameters)
         loop = [self._p("i")] if self.is_varied else []
         for kind, s in state.items():
@@ -113,31 +116,24 @@ class Membrane:
         external = [p for p in of_kind if p not in recurrent]
         if kind in self.own:
             declared, alias = self.own[kind]
-            known = {variable: f"s_{kind}_{variable}[i]" for variable in declared.state}
-            arrived = " + ".join(map(self._arrived, [*recurrent, *external]))
+            known = {variable: f"{array}[i]" for variable, array in self.synaptic[kind].items()}
+            arrived = " + ".join(map(_arrived, [*recurrent, *external]))
             values = ", ".join([*known.values(), f"{s}[i]"])
             known |= {"arrived": arrived, "V": "V[i]", "dt": "dt", "p": f"p_{kind}"}
             return [f"{values} = {call(declared.function, alias, known)}"]
         # a recurrent spike arrives before the decay at the end of its own step, an input spike at the start of a step
-        before = " + ".join([f"{s}[i]", *map(self._arrived, recurrent)])
+        before = " + ".join([f"{s}[i]", *map(_arrived, recurrent)])
         decayed = f"({before}) * decay_{kind}" if recurrent else f"{before} * decay_{kind}"
-        return [f"{s}[i] = {' + '.join([decayed, *map(self._arrived, external)])}"]
-
-    def _arrived(self, projection: str) -> str:
-        if not self.e.projections[projection].has_one_weight:
-            return f"n_{projection}[i]"
-        # a count becomes a number of the state's format first: times a float32, numba would make it a float64
-        return f"gain_{projection} * real(n_{projection}[i])"
+        return [f"{s}[i] = {' + '.join([decayed, *map(_arrived, external)])}"]
 
     def _membrane(self, state: dict[str, str]) -> list[str]:
         """Write one step of the membrane potential and of the model's state variables."""
         e, model = self.e, self.model
-        pulls = [f"{s}[i] * (reversal_{kind} - V[i])" if e.conducts(kind) else f"{s}[i]" for kind, s in state.items()]
-        lines = [f"I = {' + '.join([*pulls, 'drive[i]'])}"]
-        lines += self._shadow(pulls) if e.has_shadow_voltage else []
+        lines = [f"I = {self._current(state, 'V[i]')}"]
+        lines += self._shadow(state) if e.has_shadow_voltage else []
         known = {"V": "V[i]", "I": "I", "p": "p"} | {variable: f"s_{variable}[i]" for variable in model.state}
         variables = ["V", *model.state]
-        slopes = [f"slope_of_{variable}" for variable in variables]
+        slopes = [f"slope{k}" for k in range(len(variables))]
         lines += [f"{', '.join(slopes)} = {call(model.slope, self.slope, known)}"]
         arrays = ["V", *(f"s_{variable}" for variable in model.state)]
         for variable, array, slope in zip(variables, arrays, slopes, strict=True):
@@ -158,10 +154,15 @@ class Membrane:
             return f"exponential_euler({variable}, {slope}, {' + '.join(rate)}, dt)"
         return f"forward_euler({variable}, {slope}, dt)"
 
-    def _shadow(self, pulls: list[str]) -> list[str]:
+    def _current(self, state: dict[str, str], voltage: str) -> str:
+        """Write the total current at a membrane potential."""
+        pulls = [f"{s}[i] * (reversal_{kind} - {voltage})" if self.e.conducts(kind) else f"{s}[i]"
+                 for kind, s in state.items()]
+        return " + ".join([*pulls, "drive[i]"])
+
+    def _shadow(self, state: dict[str, str]) -> list[str]:
         """Write one step of the membrane potential that does not spike, from leak and input alone."""
-        current = " + ".join([*(pull.replace("V[i]", "free[i]") for pull in pulls), "drive[i]"])
-        slope = f"p.leak * (p.E_L - free[i]) + {current}"
+        slope = f"p.leak * (p.E_L - free[i]) + {self._current(state, 'free[i]')}"
         return [f"free[i] = {self._after('free[i]', slope, ['p.leak', *self._conductances])}"]
 
     def _reset(self) -> list[str]:
@@ -175,6 +176,11 @@ class Membrane:
             loop += ["neurons.held_until[i] = n + neurons.refractory[0]"]
         return ["@part", f"def reset_all_{self.population}(n, neurons):", *_indent(lines),
                 "    for k in range(neurons.n_fired[0]):", *_indent(_indent(loop))]
+
+
+def _arrived(projection: str) -> str:
+    # a count becomes a number of the state's format first: times a float32, numba would make it a float64
+    return f"gain_{projection} * real(n_{projection}[i])"
 
 
 def _indent(lines: list[str]) -> list[str]:

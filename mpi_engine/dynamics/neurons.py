@@ -43,7 +43,8 @@ class Population(NamedTuple):
     held_until : ndarray of int32, shape (n,)
         Last step of refractoriness; empty for neurons without.
     currents : ndarray, shape (n_synapse_kinds, n)
-        Synaptic currents [mV/ms] and conductances [1/ms].
+        Synaptic currents [mV/ms] and conductances [1/ms]; after the delivery of spikes, with those that
+        `synapses.arrives_at_once`.
     synaptic : ndarray, shape (n_synaptic_variables, n)
         State variables of the user's synapses.
     reversal : ndarray, shape (n_synapse_kinds,)

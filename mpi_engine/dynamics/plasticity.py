@@ -34,7 +34,7 @@ NEAR = 10
 NEVER = -(2**30)
 """The step of spikes that have not happened."""
 
-_TABLE_TIME_CONSTANTS = 30
+TABLE_TIME_CONSTANTS = 30
 """Beyond so many time constants a trace is zero."""
 
 _SMALLEST_UNIT = 2.0**-20
@@ -131,7 +131,7 @@ class Trace(NamedTuple):
 def make_presynaptic_trace(experiment: Experiment, trace: Trace) -> PresynapticTrace:
     """Make the traces of all neurons of a source, at zero."""
     n, dtype = experiment.sizes[trace.population], np.dtype(experiment.run.state_dtype)
-    n_table = min(experiment.steps(_TABLE_TIME_CONSTANTS * trace.tau_ms), experiment.n_steps) + 2
+    n_table = min(experiment.steps(TABLE_TIME_CONSTANTS * trace.tau_ms), experiment.n_steps) + 2
     factors = np.full(n_table, decay_factor(experiment, trace.tau_ms))
     factors[0] = 1.0
     decay = np.cumprod(factors)

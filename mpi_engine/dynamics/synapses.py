@@ -36,7 +36,7 @@ class StaticProjection(NamedTuple):
     steps : ndarray of uint8 or uint16, shape (n_synapses,)
         These steps for each synapse; empty where they are common to all.
     gain : ndarray, shape (1,)
-        Current [mV/ms], or conductance [1/ms], of one arrival.
+        Current [mV/ms], or conductance [1/ms], of one arrival; for a synapse of the user's, its weight.
     """
 
     rows: Rows
@@ -75,12 +75,15 @@ class WeightedProjection(NamedTuple):
     weights : ndarray, shape (n_synapses,)
         Weights as they act [mV, or 1 for a conductance].
     arrivals : ndarray, shape (n_slots, n)
-        Sum of the currents [mV/ms], or conductances [1/ms], of the spikes under way, each target's in the order of
-        steps and sources; the targets' current or conductance itself if `arrives_at_once`.
+        Sum of the weights of the spikes under way, each target's in the order of steps and sources; if
+        `arrives_at_once`, the targets' current [mV/ms] or conductance [1/ms] itself.
     delays, steps
         As in `StaticProjection`.
+    per_weight : ndarray, shape (1,)
+        What an arrival of unit weight adds to `arrivals`.
     gain : ndarray, shape (1,)
-        Current or conductance of an arrival of unit weight [1/ms].
+        What a unit of `arrivals` is to the step that takes it: a current or conductance, or a weight for a synapse of
+        the user's.
     """
 
     rows: Rows
@@ -88,6 +91,7 @@ class WeightedProjection(NamedTuple):
     arrivals: NDArray[np.float32]
     delays: NDArray[np.int64]
     steps: Steps
+    per_weight: NDArray[np.float32]
     gain: NDArray[np.float32]
 
 
@@ -123,13 +127,11 @@ class PlasticProjection(NamedTuple):
     rows
         As in `StaticProjection`.
     weights : ndarray, shape (n_synapses,)
-        Weights as they act [mV], up to date with the postsynaptic spikes before `visited`.
-    arrivals
-        As in `WeightedProjection`.
+        As in `WeightedProjection`, up to date with the postsynaptic spikes before `visited`.
     delays, steps
         As in `StaticProjection`. Learning sees spikes when they happen, not when they arrive.
-    gain : ndarray, shape (1,)
-        Current of an arrival of unit weight [1/ms].
+    arrivals, per_weight, gain
+        As in `WeightedProjection`.
     visited : ndarray of int32, shape (n_source,)
         Step of each row's last visit.
     oldest : ndarray of int32, shape (1,)
@@ -145,6 +147,7 @@ class PlasticProjection(NamedTuple):
     arrivals: NDArray[np.float32]
     delays: NDArray[np.int64]
     steps: Steps
+    per_weight: NDArray[np.float32]
     gain: NDArray[np.float32]
     visited: NDArray[np.int32]
     oldest: NDArray[np.int32]
@@ -206,21 +209,22 @@ def make_projection(experiment: Experiment, name: str, drawn: Connectivity, targ
         if isinstance(drawn.layout, Adjacency):
             return DenseProjection(drawn.layout, counts, delays, gain)
         return StaticProjection(drawn.layout, counts, delays, steps, gain)
-    gain = np.array([per_tau], state)
     if arrives_at_once(experiment, name):
         kind = experiment.synapses_of(p.target).index(p.synapse)
-        arrivals = targets.currents[kind : kind + 1]
+        arrivals, factors = targets.currents[kind : kind + 1], (per_tau, 1.0)
     else:
-        arrivals = np.zeros((delays[1], n), state)
+        arrivals, factors = np.zeros((delays[1], n), state), (1.0, per_tau)
+    per_weight, gain = np.array(factors, state).reshape(2, 1)
     weights = _initial_weights(experiment, name, drawn)
     if not p.rules:
-        return WeightedProjection(drawn.rows, weights, arrivals, delays, steps, gain)
+        return WeightedProjection(drawn.rows, weights, arrivals, delays, steps, per_weight, gain)
     return PlasticProjection(
         drawn.rows,
         weights=weights,
         arrivals=arrivals,
         delays=delays,
         steps=steps,
+        per_weight=per_weight,
         gain=gain,
         visited=np.ones(drawn.out_degree.size, np.int32),
         oldest=np.ones(1, np.int32),

@@ -10,7 +10,7 @@ from mpi_engine.experiment.base import Distribution, Part, average, divides, hig
 from mpi_engine.experiment.experiment import Experiment
 from mpi_engine.experiment.inputs import Injected
 from mpi_engine.experiment.pairs import Homeostatic
-from mpi_engine.experiment.plasticity import Normalisation
+from mpi_engine.experiment.plasticity import Normalisation, UserRule
 from mpi_engine.experiment.populations import UserNeuron
 from mpi_engine.experiment.problems import Problem, suggest
 from mpi_engine.experiment.projections import ExponentialConductance, ExponentialCurrent, Projection
@@ -188,6 +188,10 @@ def _time_constants(e: Experiment) -> dict[str, float | Distribution | None]:
         for name, part in parts.items()
         for key in type(part).model_fields
         if key.startswith("tau_")
+    } | {
+        f"plasticity.{name}.parameters.{key}": rule.parameters[key]
+        for name, rule in e.plasticity.items() if isinstance(rule, UserRule)
+        for key in rule.declaration.traces.values()
     }
 
 

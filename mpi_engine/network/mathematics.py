@@ -1,7 +1,7 @@
 """Elementary functions of the engine's own: the C library's differ in their last bits between machines.
 
-All are branch-free polynomials, so that loops over them vectorise, and are compiled without any floating-point
-freedom: the same bits in a vectorised loop, its remainder, and alone.
+All are polynomials, without branches but for the quantile, so that loops over them vectorise, and are compiled without
+any floating-point freedom: the same bits in a vectorised loop, its remainder, and alone.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ CHECKPOINTS = "checkpoint"
 GENERATIONS = 2
 """So many checkpoints are kept, lest the last one be damaged."""
 
-SCHEMA = 2
+SCHEMA = 3
 """Version of what a checkpoint holds, and of the networks that are drawn; another one cannot be gone on from."""
 
 _EXPERIMENT = "/experiment"

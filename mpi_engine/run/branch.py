@@ -121,13 +121,15 @@ def _find_fixed(old: Experiment, new: Experiment, changes: Mapping[str, Any]) ->
     for key, value in changes.items():
         part, name, *rest = [*key.split("."), ""]
         static = name in old.projections and not old.projections[name].rules
-        if part == "projections" and static and rest[0] in _WEIGHTS:
+        # spikes under way are counted where all synapses are alike
+        alike = static and old.projections[name].has_one_weight == new.projections[name].has_one_weight
+        if part == "projections" and alike and rest[0] in _WEIGHTS:
             continue
         known = part == "subpopulations" and name in old.subpopulations
         if key.startswith(_FIXED) or known or (part == "inputs" and rest[0] == "size" and name in old.trains):
             remedy = "the network is the parent's, and so this cannot change; leave it, or begin a new run"
             yield Problem(key, repr(value), remedy)
-        elif part == "neurons" and rest[0] == "V_init_mv":
+        elif part == "neurons" and rest[0] in ("V_init_mv", "initial"):
             yield Problem(key, repr(value), "initial values are those of the parent's checkpoint; leave it out")
 
 

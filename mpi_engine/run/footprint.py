@@ -11,8 +11,9 @@ from math import ceil, sqrt
 import numpy as np
 
 from mpi_engine.dynamics.block import Plan
+from mpi_engine.dynamics.currents import are_steady
 from mpi_engine.dynamics.neurons import model_of, parameters_of
-from mpi_engine.dynamics.plasticity import DEPTH, Trace
+from mpi_engine.dynamics.plasticity import DEPTH, TABLE_TIME_CONSTANTS, Trace
 from mpi_engine.dynamics.synapses import arrives_at_once, counts_dtype
 from mpi_engine.experiment import Distribution, Experiment, UserSynapse, highest
 from mpi_engine.network.adjacency import WORD, is_dense, words_of
@@ -99,7 +100,9 @@ class Footprint:
     def checkpoint(self) -> float:
         """Bytes of a checkpoint."""
         e = self._experiment
-        total = sum(e.sizes[name] * (self._neuron(name) + self._statistics(name, 0)) for name in e.populations)
+        statistics = self._statistics if e.recording.statistics else lambda *_: 0.0
+        total = sum(e.sizes[name] * (self._neuron(name) + statistics(name, 0)) for name in e.populations)
+        total += sum(8 * e.members(noise.target)[1].size for noise in e.noises.values())
         total += sum(e.sizes[p.target] * self._arrivals(name) for name, p in e.projections.items())
         total += sum(self._saved_synapses(name) for name in e.plastic)
         total += self._presynaptic(tables=False) + sum(e.sizes[trace.population] for trace in self._post) * self._real
@@ -124,7 +127,9 @@ class Footprint:
         """Bytes of what a neuron has besides: parameters, drive, and room for the step."""
         varied = sum(isinstance(value, np.ndarray) for value in parameters_of(self._experiment, name).values())
         conducting = "g_total" in self._experiment.variables_of(name)
-        return (3 + varied + conducting) * self._real + 1 + 4
+        of_noises = 16 * sum(self._experiment.members(noise.target)[0] == name
+                             for noise in self._experiment.noises.values())
+        return (3 + varied + conducting + (not are_steady(self._experiment, name))) * self._real + 1 + 4 + of_noises
 
     def synapses(self, name: str, n_local: int) -> float:
         """Bytes of a projection onto so many neurons."""
@@ -153,7 +158,8 @@ class Footprint:
         e, p = self._experiment, self._experiment.projections[name]
         if arrives_at_once(e, name):
             return 0
-        slots = 1 if p.delay_ms is None else e.steps(highest(p.delay_ms))
+        # inputs are delivered before a step takes its slot
+        slots = 1 if p.delay_ms is None else e.steps(highest(p.delay_ms)) + (p.source not in e.populations)
         counted = np.dtype(counts_dtype(e, name)).itemsize
         return slots * (counted if p.has_one_weight else self._real)
 
@@ -172,7 +178,7 @@ class Footprint:
         e, total = self._experiment, 0.0
         for trace in self._plan.learning.presynaptic:
             total += e.sizes[trace.population] * (2 * self._real + 4)
-            total += self._real * min(e.steps(30 * trace.tau_ms), e.n_steps) * tables
+            total += self._real * min(e.steps(TABLE_TIME_CONSTANTS * trace.tau_ms), e.n_steps) * tables
         return total
 
     def _history(self, name: str) -> int:

@@ -1,6 +1,7 @@
 """The dynamic state of a network: all that the next steps depend on and that does not follow from the experiment.
 
-Input trains, waveforms and schedules are functions of the step. Which row of weights has seen which postsynaptic spikes
+Spikes that the next step adds to a current are in the current already, or counted apart: see `arrives_at_once`. Input
+trains, waveforms and schedules are functions of the step. Which row of weights has seen which postsynaptic spikes
 is left out, because all rows have seen all when the state is saved.
 """
 
@@ -40,9 +41,10 @@ def _neurons(simulation: Simulation) -> Iterator[Variable]:
         variables: dict[str, NDArray[Any]] = {"V": population.V}
         variables |= {"V_free": population.V_free} if e.has_shadow_voltage else {}
         variables |= {"held_until": population.held_until} if population.refractory[0] else {}
-        variables |= dict(zip(model_of(e, name).state, population.state, strict=True))
+        # a dot keeps names of the user's apart from all others
+        variables |= {f"state.{v}": row for v, row in zip(model_of(e, name).state, population.state, strict=True)}
         variables |= {e.variable_of(kind): row for kind, row in zip(kinds, population.currents, strict=True)}
-        variables |= {f"synaptic_{k}": row for k, row in enumerate(population.synaptic)}
+        variables |= {f"synaptic.{k}": row for k, row in enumerate(population.synaptic)}
         first, _ = simulation.partition.span(name, simulation.ranks.rank)
         for variable, values in variables.items():
             yield of_neurons(f"/neurons/{name}/{variable}", values, first, e.sizes[name])

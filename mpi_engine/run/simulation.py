@@ -48,9 +48,10 @@ def load_construction(experiment: Experiment, ranks: Ranks) -> None:
     partition = Partition.even(experiment.sizes, ranks.size)
 
     def load() -> None:
+        neurons = {name: make_population(experiment, name, partition, ranks.rank) for name in experiment.populations}
         for name, p in experiment.projections.items():
-            neurons = make_population(experiment, p.target, partition, ranks.rank)
-            make_projection(experiment, name, connect_nobody(experiment, name, partition, ranks.rank), neurons)
+            nobody = connect_nobody(experiment, name, partition, ranks.rank)
+            make_projection(experiment, name, nobody, neurons[p.target])
 
     ranks.one_per_node_first(load)
     ranks.barrier()     # or to wait for those who load later would be counted as building
@@ -111,7 +112,7 @@ class Simulation(Stepping):
             if isinstance(described := e.plasticity[rule], Normalisation)
         }
         self._set_rules()
-        self._totals = {name: self._weight_totals(name, rule) for name, rule in self._normalisations}
+        self._totals = {which: self._weight_totals(*which) for which in self._normalisations}
         self.trains = make_trains(e, self.partition, self.ranks)
 
     def _build_recorders(self) -> None:
@@ -345,9 +346,9 @@ class Simulation(Stepping):
             self._note_weights()
 
     def _change_rules(self) -> None:
-        for (name, _), interval in self._normalisations.items():
+        for (name, rule), interval in self._normalisations.items():
             if self.step and self.step % interval == 0:
-                self._normalise(name)
+                self._normalise(name, rule)
         if changed := [name for name, steps in self._rule_changes.items() if self.step in steps]:
             for name in changed:
                 self._settle(name)
@@ -360,9 +361,9 @@ class Simulation(Stepping):
                 for name, recorder in self.weights.items():
                     recorder.note(self.step, self._plastic(name), self.present_weights(name))
 
-    def _normalise(self, projection: str) -> None:
+    def _normalise(self, projection: str, rule: str) -> None:
         self._settle(projection)
-        totals = self._totals[projection]
+        totals = self._totals[projection, rule]
         normalise(self._plastic(projection), totals, np.empty_like(totals))
 
     def _weight_totals(self, projection: str, rule: str) -> NDArray[np.float64]:
