@@ -1,4 +1,4 @@
-"""Spike-count covariance of all pairs of neurons: whole matrices, in memory or out of it.
+"""Spike-count covariance of all pairs of neurons: whole matrices, in memory or out of core.
 
 The functions take NumPy arrays and give NumPy arrays; or take Dask arrays, and then give lazy ones, in blocks of pairs,
 so that a hundred thousand neurons need the memory of a few blocks: all in time O(W N^2). For means alone,

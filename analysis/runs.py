@@ -110,7 +110,7 @@ class Run(RunReader):
         return pair_statistics(counts, None if second in (None, first) else self.spike_counts(str(second), window_ms))
 
     def coefficients(self, first: str, second: str | None = None, window_ms: float = 250.0) -> Distribution:
-        """Mean and spread of the correlation coefficient over all pairs, out of memory; see `analysis.pairs`."""
+        """Mean and spread of the correlation coefficient over all pairs, out of core; see `analysis.pairs`."""
         counts = self._enough(self.spike_counts(first, window_ms), window_ms)
         if second in (None, first):
             return distribution(coefficients(blocked(counts)), within=True)

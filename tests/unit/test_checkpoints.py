@@ -324,6 +324,7 @@ def test_a_branch_may_record_other_things(early: Path, tmp_path: Path) -> None:
         ("projections.I_to_E.weight_mv=-5.0", "projections.I_to_E.weight_mv = -5.0: the network is the parent's"),
         ("inputs.X.size=30", "inputs.X.size = 30: the network is the parent's"),
         ("neurons.cortical.refractory_ms=1.0", "neurons.cortical.refractory_ms = 1.0: needs a state that the parent"),
+        ("projections.E_to_E.weight_mv={normal=[1.0,0.1]}", "the network is the parent's"),
         ("neurons.cortical.V_init_mv=-65.0", "neurons.cortical.V_init_mv = -65.0: initial values are those"),
         ("run.duration_ms=140.0", "run.duration_ms = 140: the checkpoint is of 150 ms; name a time beyond it"),
     ],

@@ -45,3 +45,17 @@ def test_no_name_is_given_twice(small_experiment: Callable[..., dict[str, Any]])
             defined.update(name.id for name in ast.walk(node.targets[0]) if isinstance(name, ast.Name))
     assert defined["catch_up_X"] == 1
     assert {name for name, times in defined.items() if times > 1} == set()
+
+
+def test_a_shadow_voltage_leaves_synapses_their_names(small_experiment: Callable[..., dict[str, Any]]) -> None:
+    """A synapse whose name ends as that of the membrane potential does."""
+    table = small_experiment()
+    kinds = table["synapses"]
+    name = next(iter(kinds))
+    kinds["PV"] = kinds.pop(name)
+    for projection in table["projections"].values():
+        projection["synapse"] = "PV" if projection["synapse"] == name else projection["synapse"]
+    table["recording"]["statistics"] = {"block_ms": 50.0, "shadow_voltage": True}
+    text = block_source(Plan(parse_experiment(table)))
+    assert "I_PV[i]" in text
+    assert "Pfree[i]" not in text

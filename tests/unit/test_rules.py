@@ -46,6 +46,10 @@ PROJECTIONS: dict[str, dict[str, dict[str, Any]]] = {
     # a trace that is zero after 15 ms, by which many sources have not fired again
     "fading": {"pair": {"rule": "pair", "tau_ms": 0.5, "b_pre": [-1e-2, 1e-3], "b_post": [2e-2, -3e-3]}},
     "summed": {"sum": {"rule": "normalisation", "interval_ms": 50.0, "sum_mv": 3.0}},
+    "summed_twice": {
+        "sum": {"rule": "normalisation", "interval_ms": 50.0, "sum_mv": 3.0},
+        "other": {"rule": "normalisation", "interval_ms": 40.0, "sum_mv": 6.0},
+    },
     "falling": {"pair": {"rule": "pair", "tau_ms": 20.0, "b_pre": [-0.5, 0.0], "b_post": [0.1, 0.0]}},
 }
 """Sets of rules by the projection that learns by them."""
@@ -107,8 +111,8 @@ class Reference:
         self.rules = {name: e.plasticity[name] for name in e.projections[projection].rules}
         self.x = {(name, trace): np.zeros(w.shape[1] if trace.endswith("_pre") else w.shape[0])
                   for name, rule in self.rules.items() for trace in rule.traces}
-        sums = [rule.sum_mv for rule in self.rules.values() if getattr(rule, "sum_mv", None)]
-        self.totals = np.full(w.shape[0], sums[0]) if sums else np.nansum(w, axis=1)
+        self.totals = {name: np.nansum(w, axis=1) if rule.sum_mv is None else np.full(w.shape[0], rule.sum_mv)
+                       for name, rule in self.rules.items() if isinstance(rule, Normalisation)}
 
     def step(self, n: int, pre: NDArray[np.int64], post: NDArray[np.int64]) -> None:
         e = self.e
@@ -132,9 +136,9 @@ class Reference:
             nearest = self.rules[name].pairing == "nearest_neighbour"
             x[spikes] = 1.0 if nearest else x[spikes] + 1
             np.multiply(x, 1 - e.run.dt_ms / self.rules[name].traces[trace], out=x)
-        for rule in self.rules.values():
+        for name, rule in self.rules.items():
             if isinstance(rule, Normalisation) and n % e.steps(rule.interval_ms) == 0:
-                self.w *= (self.totals / np.nansum(self.w, axis=1))[:, np.newaxis]
+                self.w *= (self.totals[name] / np.nansum(self.w, axis=1))[:, np.newaxis]
 
     def _change(self, which: Any, name: str, rule: Any, factor: float, is_pre: bool) -> None:
         scale, unit = self.e.weight_scale(self.projection), self.e.weight_unit(self.projection)
@@ -177,7 +181,7 @@ def test_every_rule_agrees_with_the_reference() -> None:
         np.testing.assert_allclose(measured, reference.w, rtol=1e-11, atol=1e-15, err_msg=projection)
         assert np.nanstd(measured) > 1e-3 * np.nanmean(np.abs(measured)), projection
         if "sum" in rules:
-            np.testing.assert_allclose(np.nansum(measured, axis=1), reference.totals, rtol=1e-12)
+            np.testing.assert_allclose(np.nansum(measured, axis=1), reference.totals[f"{projection}_sum"], rtol=1e-12)
     assert np.nanmin(weights_of(simulation, "falling")) == 0.0     # a conductance does not become negative
 
 

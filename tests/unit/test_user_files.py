@@ -57,6 +57,21 @@ def eif(V, I_excitatory, I, p):
     return I - I_excitatory - V, -I_excitatory
 '''
 
+NAMESAKES = '''
+from mpi_engine.user import neuron, synapse
+
+
+@neuron(parameters={"V_th_mv": 0.0}, threshold="V_th_mv", reset=lambda a_b, synaptic_0, p: (-70.0, a_b, synaptic_0),
+        state={"a_b": 0.0, "synaptic_0": 0.0})
+def cell(V, a_b, synaptic_0, I, p):
+    return I, 1.0, 2.0
+
+
+@synapse(parameters={}, state=["b"])
+def a(b, arrived):
+    return b + 4.0, 0.0
+'''
+
 SCALED = {"weight_scaling": "1/sqrt(N)", "probability": 0.1}
 
 EIF = {"model": "eif", "tau_m_ms": 15.0, "E_L_mv": -72.0, "V_T_mv": -55.0, "Delta_T_mv": 1.0, "V_th_mv": -50.0,
@@ -242,3 +257,28 @@ def test_what_the_experiment_says_of_a_file_is_checked(
     problem = error.value.problems[0]
     assert {found.key for found in error.value.problems} == {key}
     assert told in str(problem)
+
+
+def test_variables_of_neurons_and_synapses_may_be_namesakes(tmp_path: Path) -> None:
+    """A neuron's variable a_b, the variable b of a synapse a, and the name under which that is saved."""
+    (tmp_path / "models.py").write_text(NAMESAKES)
+    simulation = started(parse_experiment({
+        "run": {"duration_ms": 2.0},
+        "neurons": {"cell": {"model": "user", "file": "models.py", "V_init_mv": -70.0}},
+        "populations": {"P": {"size": 2, "neuron": "cell"}},
+        "synapses": {"a": {"kind": "user", "file": "models.py"}},
+        "projections": {"PP": {"source": "P", "target": "P", "synapse": "a", "probability": 1.0, "weight_mv": 1.0}},
+    }, directory=tmp_path))
+    simulation.advance(10)
+    np.testing.assert_allclose(simulation.populations["P"].state, [[1.0, 1.0], [2.0, 2.0]], rtol=1e-5)
+    assert simulation.populations["P"].synaptic.tolist() == [[40.0, 40.0]]
+    paths = [variable.path for variable in simulation.state]
+    assert len(paths) == len(set(paths)) == len({id(variable.values) for variable in simulation.state})
+    assert sum(path.startswith("/neurons/P/") for path in paths) == 1 + 2 + 1 + 1
+
+
+def test_a_trace_that_a_step_outlives_is_refused(models: Path) -> None:
+    table = network(own=True)
+    table["plasticity"]["learning"]["parameters"] |= {"tau_ms": 0.04}
+    with pytest.raises(ExperimentError, match=r"plasticity\.learning\.parameters\.tau_ms = 0\.04: is below run\.dt_ms"):
+        parse_experiment(table, directory=models)
