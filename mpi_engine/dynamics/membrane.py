@@ -43,7 +43,7 @@ class Membrane:
             if isinstance(synapse, UserSynapse):
                 declared = cast(SynapseModel, load(synapse.source, synapse.file, synapse.function, real))
                 self.own[kind] = (declared, functions.name(declared.function, f"synapse_{kind}"))
-        rows = itertools.count()     # no names of the user's, which could be one when put together
+        rows = itertools.count()     # not names: two of the user's put together may be the same as two others
         self.synaptic = {kind: {variable: f"synaptic{next(rows)}" for variable in declared.state}
                          for kind, (declared, _) in self.own.items()}
 

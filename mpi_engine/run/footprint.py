@@ -100,8 +100,9 @@ class Footprint:
     def checkpoint(self) -> float:
         """Bytes of a checkpoint."""
         e = self._experiment
-        statistics = self._statistics if e.recording.statistics else lambda *_: 0.0
-        total = sum(e.sizes[name] * (self._neuron(name) + statistics(name, 0)) for name in e.populations)
+        total = float(sum(e.sizes[name] * self._neuron(name) for name in e.populations))
+        if e.recording.statistics:
+            total += sum(e.sizes[name] * self._statistics(name, 0) for name in e.populations)
         total += sum(8 * e.members(noise.target)[1].size for noise in e.noises.values())
         total += sum(e.sizes[p.target] * self._arrivals(name) for name, p in e.projections.items())
         total += sum(self._saved_synapses(name) for name in e.plastic)
